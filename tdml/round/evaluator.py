@@ -65,7 +65,7 @@ class Evaluator:
             passes.write(log[0])
         return Evaluation(torch.cat(scores.losses), scores.all_rows(), log)
 
-    def insists(
+    def reproduces(
         self,
         order: EvaluateOrder,
         weights: Sequence[torch.Tensor],

@@ -67,7 +67,7 @@ def false_evaluation(settler: Settler, doubt: Doubt, true: Evaluation | None) ->
     if true is None or (stage := _false_stage(settler, doubt, evaluated.parts, true)) is None:
         return []
     place = evaluated.order, doubt.weights, doubt.update, doubt.batch
-    if not evaluator.insists(*place, true, AGAIN):
+    if not evaluator.reproduces(*place, true, AGAIN):
         return []
     alike = (other for other in doubt.others if other.kind == settler.referee.kind)
     if not any(_confirms(settler, doubt, true, count, other) for other in alike):

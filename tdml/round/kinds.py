@@ -29,50 +29,56 @@ class Kinds:
         self.blind = False
 
     def is_right(
-        self, done: Recomputation, digest: str, kind: str, value: list[torch.Tensor] | None
+        self, recomputed: Recomputation, digest: str, kind: str, value: list[torch.Tensor] | None
     ) -> bool | None:
         """Whether what somebody says of an item is true, as far as this machine can tell for one of
         that kind; None if it cannot. `value`: what it shows of it, if anything."""
-        if digest == done.digest:
+        if digest == recomputed.digest:
             return True
-        if kind == self._referee.kind or value is None or digest != item_digest(done.item, value):
+        if (
+            kind == self._referee.kind
+            or value is None
+            or digest != item_digest(recomputed.item, value)
+        ):
             return False
-        error = self._referee.error(done, value)
+        error = self._referee.error(recomputed, value)
         limit = self.tolerance.limit(kind, self._referee.kind)
         if error <= limit:
-            if done.item.channel < 0:  # messages, of norms above all, are much nearer than states
+            if (
+                recomputed.item.channel < 0
+            ):  # messages, of norms above all, are much nearer than states
                 self.tolerance.learn(kind, self._referee.kind, error)
             return True
         # from one seed GPUs, and processors of other makers, draw other numbers, as for dropout
-        if done.drew:
+        if recomputed.drew:
             self.blind = True
             return None
-        return self._is_rounded(done, value, error, limit)
+        return self._is_rounded(recomputed, value, error, limit)
 
     def _is_rounded(
-        self, done: Recomputation, value: list[torch.Tensor], error: float, limit: float
+        self, recomputed: Recomputation, value: list[torch.Tensor], error: float, limit: float
     ) -> bool | None:
         """Whether rounding explains an error that no step had before; None if nobody knows."""
         # a mask has infinities, and is equal
-        if error == math.inf and not all(t.isfinite().all() for t in (*done.value, *value)):
-            return None if self._may_overflow(done) else False
-        spread = max(limit, self._referee.spread(done))
+        if error == math.inf and not all(t.isfinite().all() for t in (*recomputed.value, *value)):
+            return None if self._may_overflow(recomputed) else False
+        spread = max(limit, self._referee.spread(recomputed))
         if error <= spread < math.inf:
             return True
         return None if error <= ERRORS * spread else False
 
-    def _may_overflow(self, done: Recomputation) -> bool:
+    def _may_overflow(self, recomputed: Recomputation) -> bool:
         """Whether another kind of machine may find what is not finite in a step, or alone find what
         is: of very large numbers that hangs on the order of a sum, and elsewhere on rounding. Else
         who says so has not taken the step."""
-        window, before = done.window, done.shown.before
-        weights = window.weights[done.item.stage]
+        window, before = recomputed.window, recomputed.shown.before
+        weights = window.weights[recomputed.item.stage]
         start = [] if before is None else [before]
-        start += [weights] if window.order.first + done.item.step == 0 else []
-        received = (each for message in done.shown.messages.values() for each in message)
-        known = (*start, *received, *done.value)
+        start += [weights] if window.order.first + recomputed.item.step == 0 else []
+        received = (each for message in recomputed.shown.messages.values() for each in message)
+        known = (*start, *received, *recomputed.value)
         small = all(_is_small(tensor, weights) for tensor in known)
-        return not small or self._referee.spread(done) == math.inf
+        return not small or self._referee.spread(recomputed) == math.inf
 
     def state(self) -> dict:
         """What a checkpoint must keep."""

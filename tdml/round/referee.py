@@ -29,25 +29,24 @@ from tdml.trust.tolerance import relative_error
 
 @dataclass(frozen=True)
 class Recomputation:
-    """An item of a window as the coordinator has made it, its `value`, and what was shown to it of
-    its step. Sizes are measured by `origin`: a state's by the step's change. `drew`: whether the
-    model draws at random there."""
+    """An item of a window as the coordinator finds it when it takes the step itself."""
 
     window: Window
     item: Item
-    shown: StepShown
-    value: list[torch.Tensor]
-    origin: list[torch.Tensor]
-    drew: bool
+    shown: StepShown  # what the step was taken from
+    value: list[torch.Tensor]  # the tensors of the item, as the coordinator has made them
+    origin: list[torch.Tensor]  # errors are relative to `value` less this: for a state, to the step
+    drew: bool  # whether the model has drawn random numbers in the step
 
     @property
     def digest(self) -> str:
-        """Of the item, if the coordinator is right."""
+        """The digest that the item must have, if the coordinator is right."""
         return item_digest(self.item, self.value)
 
 
 class CannotRead(Exception):
-    """The coordinator cannot read the samples of a step, which says nothing of who has taken it."""
+    """The coordinator cannot read the samples of a step. That proves nothing against whoever has
+    taken it."""
 
 
 class Referee:
@@ -111,41 +110,50 @@ class Referee:
         with reading(f"a batch that replica {order.replica} has trained on"):
             return given_for(stage, self._reader, self._job.config.seed, order, *place)
 
-    def insists(self, done: Recomputation, times: int) -> bool:
-        """Whether a step comes out as it did every time that it is taken again, whatever the order
-        of its micro-batches, for that of a pipeline is another than the coordinator's; and by
-        whatever copy of the stage."""
-        for i in self._copies.renewed([done.item.stage], times):
-            again = self.recompute(done.window, done.item, done.shown, in_turn=bool(i % 2))
-            if again.digest != done.digest:
+    def reproduces(self, recomputed: Recomputation, times: int) -> bool:
+        """Whether the coordinator finds the same every time that it takes a step again: in both
+        orders of micro-batches, for a pipeline's is not the coordinator's, and with new copies of
+        the stage."""
+        for i in self._copies.renewed([recomputed.item.stage], times):
+            again = self.recompute(
+                recomputed.window, recomputed.item, recomputed.shown, in_turn=bool(i % 2)
+            )
+            if again.digest != recomputed.digest:
                 return False
         return True
 
-    def spread(self, done: Recomputation) -> float:
-        """How far from what the coordinator has found rounding alone may lead: the largest error
-        among some steps that are taken from numbers that are changed by as little. A model may
-        refuse some of these; if it refuses all, nobody knows how far."""
+    def spread(self, recomputed: Recomputation) -> float:
+        """How far rounding alone may lead from what the coordinator has found: the largest error of
+        some steps that start from numbers which are changed by as little as rounding does. A model
+        may refuse such numbers; infinite if it refuses all of them, for then nobody knows."""
         errors: list[float] = []
         for seed in range(AGAIN):
             rounding = Rounding(self._job.config.train, seed)
             with suppress(ReplicaLost):
-                other = self.recompute(done.window, done.item, done.shown, rounding=rounding)
-                errors.append(self.error(done, other.value))
+                other = self.recompute(
+                    recomputed.window, recomputed.item, recomputed.shown, rounding=rounding
+                )
+                errors.append(self.error(recomputed, other.value))
         return max(errors, default=math.inf)
 
-    def error(self, done: Recomputation, value: list[torch.Tensor]) -> float:
-        """How far what somebody else has made of an item is from what the coordinator has; infinite
-        where it has another form."""
-        if [(t.shape, t.dtype) for t in value] != [(t.shape, t.dtype) for t in done.value]:
+    def error(self, recomputed: Recomputation, value: list[torch.Tensor]) -> float:
+        """The relative error of `value`, which somebody else shows of the item, beside what the
+        coordinator has found; infinite where it has another form."""
+        if [(t.shape, t.dtype) for t in value] != [(t.shape, t.dtype) for t in recomputed.value]:
             return float("inf")
         return max(
             relative_error(*parts)
-            for number, triple in enumerate(zip(done.origin, done.value, value, strict=True))
-            for parts in zip(*(self._pieces(done.item, number, t) for t in triple), strict=True)
+            for number, triple in enumerate(
+                zip(recomputed.origin, recomputed.value, value, strict=True)
+            )
+            for parts in zip(
+                *(self._pieces(recomputed.item, number, t) for t in triple), strict=True
+            )
         )
 
     def _pieces(self, item: Item, number: int, tensor: torch.Tensor) -> list[torch.Tensor]:
-        """A tensor of an item in pieces that are each of one kind."""
+        """Cut a tensor of an item where its kind of number changes: parameters, buffers, and each
+        of the optimizer's slots have a scale of their own."""
         if item.channel >= 0:
             return [tensor]
         state = self._job.states[item.stage]
@@ -154,7 +162,7 @@ class Referee:
 
 @contextmanager
 def reading(what: str) -> Iterator[None]:
-    """A data set may raise anything, which is `CannotRead`."""
+    """Turns whatever a data set raises into `CannotRead`."""
     try:
         with running_on():
             yield
@@ -163,8 +171,8 @@ def reading(what: str) -> Iterator[None]:
 
 
 def _begin(stage: Stage, window: Window, item: Item, before: torch.Tensor | None) -> torch.Tensor:
-    """Have a stage stand where the step of an item begins, from the state that was shown; that
-    state."""
+    """Put a stage into the state that was shown, where the step of an item begins. Returns the
+    whole state."""
     if window.order.first + item.step == 0:
         stage.trainer.go_on(window.weights[item.stage], before)
     else:
@@ -180,11 +188,12 @@ def _made(
     before: torch.Tensor,
     passed: list[torch.Tensor],
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """What a step has made of an item, and from where the error of that is measured.
+    """The `value` and the `origin` of a `Recomputation`, after the stage has taken the step.
 
     Args:
-        before: the state from which it was taken.
-        passed: what it has sent through the item's channel, if it is of one.
+        weights: the global weights of the stage.
+        before: the state that the step started from.
+        passed: what the stage has sent on the item's channel, if the item is a message.
     """
     if item.channel == STATE:
         return [stage.trainer.state()], [before]
@@ -196,5 +205,5 @@ def _made(
 
 
 def item_digest(item: Item, value: list[torch.Tensor]) -> str:
-    """The digest of an item of which somebody has made these tensors."""
+    """The digest of an item that consists of these tensors."""
     return digest_of(value).hex() if item.channel >= 0 else content(*value)

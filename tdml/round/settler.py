@@ -123,13 +123,15 @@ class Settler:
         owner = dispute.window.owner
         shown, unknown = self._show(dispute, ends, owner), list[Recomputation]()
         for item in (*self._sent_in(ends), ends):
-            done = self.referee.recompute(dispute.window, item, shown.of(item))
-            right = self.kinds.is_right(done, own.digests[item], owner.kind, done.shown.value)
+            recomputed = self.referee.recompute(dispute.window, item, shown.of(item))
+            right = self.kinds.is_right(
+                recomputed, own.digests[item], owner.kind, recomputed.shown.value
+            )
             if right is False:
-                return self._conclude(dispute, done, [owner.index])
-            unknown += [done] if right is None else []
+                return self._conclude(dispute, recomputed, [owner.index])
+            unknown += [recomputed] if right is None else []
         if unknown:
-            return dispute.leave_open("", blind=all(done.drew for done in unknown))
+            return dispute.leave_open("", blind=all(each.drew for each in unknown))
         self.kinds.confirmed.add((owner.kind, ends.stage))
         return None
 
@@ -145,79 +147,84 @@ class Settler:
         shown = self._shown(dispute, item)
         if not shown:
             return dispute.leave_open("nobody shows the step on which the transcripts part")
-        done = self.referee.recompute(dispute.window, item, next(iter(shown.values())))
+        recomputed = self.referee.recompute(dispute.window, item, next(iter(shown.values())))
         right: dict[str, bool | None] = {}
         for transcript in dispute.transcripts:
             if item in transcript.digests:
                 party, digest = transcript.party, transcript.digests[item]
                 value = shown[party].value if party in shown else None
                 right[digest] = self.kinds.is_right(
-                    done, digest, dispute.parties[party].kind, value
+                    recomputed, digest, dispute.parties[party].kind, value
                 )
-        return self._conclude(dispute, done, liars(dispute.transcripts, item, right))
+        return self._conclude(dispute, recomputed, liars(dispute.transcripts, item, right))
 
-    def _conclude(self, dispute: Dispute, done: Recomputation, guilty: Sequence[int]) -> Settlement:
+    def _conclude(
+        self, dispute: Dispute, recomputed: Recomputation, guilty: Sequence[int]
+    ) -> Settlement:
         """What follows for the parties that a recomputation has found guilty."""
-        place = self._place(dispute.window, done.item)
+        place = self._place(dispute.window, recomputed.item)
         if not guilty:
             return dispute.leave_open(f"audit: recomputation of {place} confirms nobody", place)
-        if not self._is_sure(dispute, done, guilty):
+        if not self._is_sure(dispute, recomputed, guilty):
             text = f"audit: {place}: not all that was recomputed, and repeated, agrees"
             return dispute.leave_open(text, place, unsure=True)
         reason = f"audit: {place} is not what recomputation finds"
-        stage, parties = done.item.stage, dispute.parties
+        stage, parties = recomputed.item.stage, dispute.parties
         proofs = [Proof((parties[party].names[stage],), reason) for party in guilty]
-        exhibit = {f"truth{i}": tensor for i, tensor in enumerate(done.value)}
+        exhibit = {f"truth{i}": tensor for i, tensor in enumerate(recomputed.value)}
         return dispute.convict(proofs, place, self._keep(exhibit))
 
     # How sure that is
 
-    def _is_sure(self, dispute: Dispute, done: Recomputation, guilty: Sequence[int]) -> bool:
-        """Whether the coordinator finds the same again and again, and so does somebody whom it
-        confirms; where nobody else can repeat the owner's work, whether it has ever found right
-        what the owner's kind of machine does."""
-        item, owner = done.item, dispute.window.owner
+    def _is_sure(self, dispute: Dispute, recomputed: Recomputation, guilty: Sequence[int]) -> bool:
+        """Whether a recomputation may convict: the coordinator finds the same again and again, and
+        so does every party that it confirms. Where nobody else can repeat the owner's work, the
+        coordinator must have found a step of this stage right before, on the owner's kind of
+        machine."""
+        item, owner = recomputed.item, dispute.window.owner
         confirmed = [p for index, p in dispute.parties.items() if index not in guilty]
         # What nobody could see of the steps before, the disputed one must show.
         times = AGAIN * (1 + STEPS_BEFORE - (min(STEPS_BEFORE, item.step) if confirmed else 0))
         known = dispute.alone and (owner.kind, item.stage) in self.kinds.confirmed
         if not (confirmed or known) or owner.kind in self.kinds.unrepeatable:
             return False
-        return self._insists(dispute, done, times) and all(
-            self._held_before(dispute, item, party) and self._stays(dispute, party)
+        return self._reproduces(dispute, recomputed, times) and all(
+            self._earlier_steps_hold(dispute, item, party)
+            and self._party_reproduces(dispute, party)
             for party in confirmed
         )
 
-    def _insists(self, dispute: Dispute, done: Recomputation, times: int) -> bool:
-        """Whether the coordinator finds the same again and again. If it does not, that is known of
-        the job for good, and nobody can have made it so."""
-        if self.referee.insists(done, times):
+    def _reproduces(self, dispute: Dispute, recomputed: Recomputation, times: int) -> bool:
+        """Whether the coordinator finds the same every time that it takes the step again. If not,
+        that is remembered for the rest of the job: no node can have made it so."""
+        if self.referee.reproduces(recomputed, times):
             return True
         self.kinds.unrepeatable |= {dispute.window.owner.kind, self.referee.kind}
         return False
 
-    def _held_before(self, dispute: Dispute, item: Item, party: Replica) -> bool:
-        """Whether the coordinator finds, again and again, what a party shows of the last steps
-        before an item, on which all agree: where code changes, a step may happen to hide it. That
-        somebody shows nothing says nothing of code. Raises as `settle`."""
+    def _earlier_steps_hold(self, dispute: Dispute, item: Item, party: Replica) -> bool:
+        """Whether the coordinator finds what a party shows of the last steps before an item, every
+        time, although all parties agree on them: where code does not repeat itself, the disputed
+        step alone may happen to hide that. Raises as `settle` where somebody shows nothing, which
+        says nothing of the code."""
         for step in range(max(0, item.step - STEPS_BEFORE), item.step):
             earlier = Item(step, item.stage)
             try:
                 shown = self._show(dispute, earlier, party)
-                done = self.referee.recompute(dispute.window, earlier, shown)
+                recomputed = self.referee.recompute(dispute.window, earlier, shown)
             except DigestMismatch as error:
                 if error.replica != party.index:
                     raise  # the owner keeps from it what it starts from
                 return False
             digest = agreed(dispute.transcripts, earlier)
-            right = self.kinds.is_right(done, digest, party.kind, done.shown.value)
-            if not self._insists(dispute, done, AGAIN) or not right:
+            right = self.kinds.is_right(recomputed, digest, party.kind, recomputed.shown.value)
+            if not self._reproduces(dispute, recomputed, AGAIN) or not right:
                 return False
         return True
 
-    def _stays(self, dispute: Dispute, party: Replica) -> bool:
-        """Whether a party says the same of the window once more for each window of the round.
-        Raises as `settle`."""
+    def _party_reproduces(self, dispute: Dispute, party: Replica) -> bool:
+        """Whether a party finds the same once more, when it repeats the window as many times as the
+        round has windows. Raises as `settle`."""
         window = dispute.window
         more = [self._by_step(window, party) for _ in window.openings[0].states]
         transcripts = [*dispute.by(party.index), *more]

@@ -256,7 +256,7 @@ def alone(
     state: torch.Tensor,
     kept: dict,
     wanted: int | None,
-    in_turn: bool = False,
+    one_by_one: bool = False,
 ) -> list[torch.Tensor]:
     """One step of a stage from a state and what it had received, or the message that it sends on a
     channel; micro-batches may go forward and back in turn."""
@@ -264,4 +264,4 @@ def alone(
     received = {
         i: kept[i] for i, channel in enumerate(stage.channels) if channel.receiver == stage.index
     }
-    return take_alone(stage, given, received, wanted, in_turn)
+    return take_alone(stage, given, received, wanted, one_by_one)

@@ -103,13 +103,13 @@ def test_each_stage_alone_makes_the_very_same_of_what_it_received(made):
     before, given = made.states(), made.given(1)
     _, passing = made.take(1, keeps=True)
     after = made.states()
-    for (index, stage), in_turn in itertools.product(enumerate(made.fresh()), (False, True)):
+    for (index, stage), one_by_one in itertools.product(enumerate(made.fresh()), (False, True)):
         parts = stage, given[index], before[index], passing[index].kept
-        assert alone(*parts, None, in_turn) == []
+        assert alone(*parts, None, one_by_one) == []
         assert torch.equal(stage.trainer.state(), after[index])
         for number, channel in enumerate(stage.channels):
             if channel.sender == index:
-                found = alone(*parts, number, in_turn)
+                found = alone(*parts, number, one_by_one)
                 expected = passing[channel.receiver].kept[number]
                 several = channel.kind in (ACTIVATION, GRADIENT)
                 assert len(found) == len(expected) == (MICRO if several else 1)

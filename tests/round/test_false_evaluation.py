@@ -77,7 +77,7 @@ def _unrepeatable(case: _Case) -> None:
 
 
 def _not_insisted_on(case: _Case) -> None:
-    case.settler.evaluator.insists = lambda *_: False
+    case.settler.evaluator.reproduces = lambda *_: False
 
 
 def _nobody_else(case: _Case) -> None:

@@ -127,13 +127,13 @@ def test_what_shows_in_the_step_before_the_disputed_one_gets_nobody_banned(
     laboratory = Laboratory([*_JOB, *_MLP, "topology.replicas=3"])
     sit(laboratory, "r1.s0", liars.Liar)
     settler = laboratory.engine.judge.auditor.settler
-    insists, is_right = settler.referee.insists, settler.kinds.is_right
+    reproduces, is_right = settler.referee.reproduces, settler.kinds.is_right
     disputed = liars.STEP % 2  # of its window
     if found == "changing":
         monkeypatch.setattr(
             settler.referee,
-            "insists",
-            lambda done, times: done.item.step == disputed and insists(done, times),
+            "reproduces",
+            lambda done, times: done.item.step == disputed and reproduces(done, times),
         )
     else:
         monkeypatch.setattr(
@@ -183,7 +183,7 @@ def test_an_evaluation_that_another_copy_finds_otherwise_is_not_insisted_on() ->
     truth = evaluator.evaluate(order, weights, [], 0)
     again = (order, weights, [], 0, truth, 2)
     hidden.Copied.copies = 1
-    found = [evaluator.insists(*again) for _ in range(2)]
+    found = [evaluator.reproduces(*again) for _ in range(2)]
     assert sorted(found) == [False, True]
 
 
