@@ -1,8 +1,8 @@
-"""The stages of a replica without processes: each computes when its turn is, bit for bit what a
+"""The stages of a replica without processes: one computes after the other, bit for bit what a
 pipeline computes.
 
-So a whole replica fits into one process, and the coordinator can take one step of one stage itself,
-from what others say that crossed its borders.
+So a whole replica fits into one process; and the coordinator can take one step of one stage itself,
+from the messages that others say the stage has received.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -33,12 +33,11 @@ Observer = Callable[[torch.Tensor, torch.Tensor], None]
 
 @dataclass(frozen=True)
 class StepInputs:
-    """What a step takes besides the state: a batch where the stage reads it, the seed of what is
-    drawn, the rate, and what each sample counts."""
+    """What a step of a stage needs besides the state."""
 
-    inputs: torch.Tensor | None
-    targets: torch.Tensor | None
-    seed: int
+    inputs: torch.Tensor | None  # of the batch; None: this is not the first stage
+    targets: torch.Tensor | None  # of the batch; None: this is not the last stage
+    seed: int  # of all that the model draws at random
     lr: float
     weights: torch.Tensor | None = None  # of the samples; None: all count alike
 
@@ -52,7 +51,7 @@ def given_for(
     step: int,
     batch: torch.Tensor,
 ) -> StepInputs:
-    """What a step of a replica's round takes at a stage: a function of these alone.
+    """The inputs of a step of a replica's round at a stage: a function of the arguments alone.
 
     Args:
         seed: of the job.
@@ -70,10 +69,11 @@ def given_for(
 def train_step(
     stages: Sequence[Stage], given: Sequence[StepInputs], passing: Sequence[Passing | None]
 ) -> float:
-    """One step of all stages, each with its own `given` and `passing`; the batch's mean loss."""
+    """Take one step with all stages of a replica, each with its own `given` and `passing`. Returns
+    the batch's mean loss."""
     for stage in stages:
         stage.trainer.clear()
-    _lend(stages, passing)
+    _lend_tied(stages, passing)
     assert given[0].inputs is not None
     crossing = list(given[0].inputs.chunk(stages[0].microbatches))
     runs = []
@@ -108,8 +108,8 @@ def predict(
     observe: Observer,
     passing: Sequence[Passing | None],
 ) -> None:
-    """Have `observe` see what the model returns for one batch, as `Pipeline.predict` does."""
-    _lend(stages, passing)
+    """Call `observe` with what the model returns for one batch, as `Pipeline.predict` does."""
+    _lend_tied(stages, passing)
     crossing = list(stages[0].padded(inputs).chunk(stages[0].microbatches))
     for part in range(stages[0].plan.parts):
         owner = part % len(stages)
@@ -125,39 +125,40 @@ def predict(
 def take_alone(
     stage: Stage,
     given: StepInputs,
-    received: Mapping[int, Sequence[torch.Tensor]],
+    messages: Mapping[int, Sequence[torch.Tensor]],
     wanted: int | None,
-    in_turn: bool,
+    one_by_one: bool,
 ) -> list[torch.Tensor]:
-    """One step of one stage, which stands where `stage.trainer` has resumed, or as much of it as a
-    message takes.
+    """Take one step of one stage, from the state in which `stage.trainer` is; or of it as much as
+    makes the message that is wanted.
 
     Args:
-        received: by channel, each micro-batch's tensor; those that what is wanted depends on.
-        wanted: the channel of the message to return; None: the whole step is taken, and nothing
-            returned.
-        in_turn: whether each micro-batch goes forward and back before the next, instead of all
-            forward first. Of code that repeats itself the same comes: pipelines do some of either.
+        messages: what the stage has received, a tensor for each micro-batch, by channel; at least
+            those that the result depends on.
+        wanted: the channel of the message to return; None: take the whole step, return nothing.
+        one_by_one: whether each micro-batch goes forward and backward before the next, instead of
+            all forward first. Code that repeats itself gives the same in both orders, and a
+            pipeline's schedule is between the two.
     """
-    told = Received(stage, received)
+    received = Received(stage, messages)
     channel = stage.channels[wanted] if wanted is not None else None
     stage.trainer.clear()
     if stage.tie and channel is not None and channel.kind == TIED:
         return [value.clone() for value in stage.tie.values()]
     if stage.tie and stage.last:
-        stage.tie.take(told.on(TIED, 0), None)
+        stage.tie.take(received.on(TIED, 0), None)
     if channel is not None and channel.kind != NORM:
-        return _message(stage, given, told, channel, in_turn)
+        return _message(stage, given, received, channel, one_by_one)
     for part in stage.parts:
-        _there_and_back(stage, part, given, told, in_turn)
+        _forward_backward(stage, part, given, received, one_by_one)
     if stage.tie and stage.first:
-        stage.tie.add(told.on(TIED_GRADIENT, stage.plan.parts - 1), None)
+        stage.tie.add(received.on(TIED_GRADIENT, stage.plan.parts - 1), None)
     clip, parameters = stage.trainer.clip, stage.trainer.parameters
     own = clip.norms(parameters) if clip else torch.empty(0)
     if wanted is not None:
         return [own]
     if clip:
-        clip.apply(parameters, told.norms(own), None)
+        clip.apply(parameters, received.norms(own), None)
     stage.trainer.update(given.lr)
     return []
 
@@ -165,32 +166,32 @@ def take_alone(
 class Received:
     """What a stage that takes a step alone has received, by channel."""
 
-    def __init__(self, stage: Stage, received: Mapping[int, Sequence[torch.Tensor]]) -> None:
-        self._index, self._channels, self._received = stage.index, stage.channels, received
+    def __init__(self, stage: Stage, messages: Mapping[int, Sequence[torch.Tensor]]) -> None:
+        self._index, self._channels, self._messages = stage.index, stage.channels, messages
         self._numbers = {(c.kind, c.place): i for i, c in enumerate(stage.channels)}
 
     def on(self, kind: str, place: int) -> Sequence[torch.Tensor]:
-        """The message of some kind that a part of the model has sent."""
-        return self._received[self._numbers[kind, place]]
+        """The message of one kind that the part `place` of the model has sent."""
+        return self._messages[self._numbers[kind, place]]
 
     def norms(self, own: torch.Tensor) -> list[torch.Tensor]:
-        """Every stage's, with its own."""
+        """The gradient norms of all stages, by stage; `own` are those of this one."""
         norms = {self._index: own}
         for number, channel in enumerate(self._channels):
             if channel.kind == NORM and channel.receiver == self._index:
-                norms[channel.sender] = self._received[number][0]
+                norms[channel.sender] = self._messages[number][0]
         return [norms[stage] for stage in sorted(norms)]
 
 
 def _message(
-    stage: Stage, given: StepInputs, told: Received, channel: Channel, in_turn: bool
+    stage: Stage, given: StepInputs, received: Received, channel: Channel, one_by_one: bool
 ) -> list[torch.Tensor]:
-    """What a part of the model sends, besides norms."""
+    """What a part of the model sends on a channel that is not for norms."""
     if channel.kind == ACTIVATION:
-        values = _values(stage, channel.place, given, told)
+        values = _values(stage, channel.place, given, received)
         with stage.training(given.seed, None):
             return [output.detach() for _, output in _forward(stage, channel.place, values)]
-    passed = _there_and_back(stage, channel.place, given, told, in_turn)
+    passed = _forward_backward(stage, channel.place, given, received, one_by_one)
     if stage.tie and channel.kind == TIED_GRADIENT:
         return stage.tie.gradients()
     gradients = [gradient for gradient in passed if gradient is not None]
@@ -198,30 +199,31 @@ def _message(
     return gradients
 
 
-def _values(stage: Stage, part: int, given: StepInputs, told: Received) -> list[torch.Tensor]:
-    """What comes into a part.
+def _values(stage: Stage, part: int, given: StepInputs, received: Received) -> list[torch.Tensor]:
+    """The inputs of a part of the model, one for each micro-batch.
 
     Raises:
-        ValueError: somebody says that it has received what no pipeline has a buffer for, which may
-            take hours to compute with, and any memory.
+        ValueError: an input has another shape than every pipeline has a buffer for: somebody has
+            made it up, and to compute with it might take hours, and any memory.
     """
     if part == 0:
         assert given.inputs is not None
         return list(given.inputs.chunk(stage.microbatches))
-    values, shape = told.on(ACTIVATION, part - 1), stage.plan.borders[part].shape
+    values, shape = received.on(ACTIVATION, part - 1), stage.plan.borders[part].shape
     if [value.shape for value in values] != [shape] * stage.microbatches:
         raise ValueError(f"activations that are not {stage.microbatches} of {tuple(shape)}")
     return [value.detach() for value in values]
 
 
-def _there_and_back(
-    stage: Stage, part: int, given: StepInputs, told: Received, in_turn: bool
+def _forward_backward(
+    stage: Stage, part: int, given: StepInputs, received: Received, one_by_one: bool
 ) -> list[torch.Tensor | None]:
-    """All micro-batches through a part; the gradients to pass on."""
-    values, count = _values(stage, part, given, told), stage.microbatches
+    """All micro-batches forward and backward through a part. Returns the gradients of its
+    inputs."""
+    values, count = _values(stage, part, given, received), stage.microbatches
     last = part == stage.plan.parts - 1
-    returned = [None] * count if last else told.on(GRADIENT, part + 1)
-    size, passed = 1 if in_turn else count, []
+    returned = [None] * count if last else received.on(GRADIENT, part + 1)
+    size, passed = 1 if one_by_one else count, []
     with stage.training(given.seed, None):
         for first in range(0, count, size):
             run = _forward(stage, part, values[first : first + size])
@@ -234,12 +236,12 @@ def _there_and_back(
 def _ties(
     stages: Sequence[Stage], passing: Sequence[Passing | None]
 ) -> list[tuple[Tie, Passing | None]]:
-    """The two ends that share weights, and what passes them; none where there are no such."""
+    """Both ends of the weights that are tied, with what passes there; [] if none are tied."""
     pairs = zip(stages, passing, strict=True)
     return [(stage.tie, passes) for stage, passes in pairs if stage.tie]
 
 
-def _lend(stages: Sequence[Stage], passing: Sequence[Passing | None]) -> None:
+def _lend_tied(stages: Sequence[Stage], passing: Sequence[Passing | None]) -> None:
     if ties := _ties(stages, passing):
         values = ties[0][0].values()
         for tie, passes in ties:
@@ -260,8 +262,8 @@ def _forward(stage: Stage, part: int, values: Sequence[torch.Tensor]) -> Run:
 
 
 def _losses(stage: Stage, run: Run, given: StepInputs, first: int = 0) -> list[torch.Tensor]:
-    """The losses of the last part for some micro-batches, from the `first` on, put in the place of
-    its outputs, from which gradients go back."""
+    """The losses of the last part's micro-batches, from the `first` on. In `run` they replace the
+    outputs: the gradients start from them."""
     assert given.targets is not None
     place = slice(first, first + len(run))
     pieces = given.targets.chunk(stage.microbatches)[place]
@@ -278,7 +280,8 @@ def _losses(stage: Stage, run: Run, given: StepInputs, first: int = 0) -> list[t
 
 
 def _backward(run: Run, returned: Sequence[torch.Tensor | None]) -> list[torch.Tensor | None]:
-    """Gradients through a part, and those to pass on; the first passes none."""
+    """Backward through a part, from the gradients of its outputs. Returns those of its inputs,
+    None for the model's first part."""
     for (_, output), gradient in zip(run, returned, strict=True):
         output.backward(gradient)
     return [leaf.grad for leaf, _ in run]

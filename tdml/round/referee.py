@@ -62,13 +62,13 @@ class Referee:
         window: Window,
         item: Item,
         shown: StepShown,
-        in_turn: bool = False,
+        one_by_one: bool = False,
         rounding: Rounding | None = None,
     ) -> Recomputation:
         """Take the step of an item of a window, from what was shown.
 
         Args:
-            in_turn: see `take_alone`.
+            one_by_one: see `take_alone`.
             rounding: changes all numbers that the step reads; of the weights it is taken off again.
 
         Raises:
@@ -89,7 +89,7 @@ class Referee:
                 # not what was added: of a constant that is taken off again nothing may remain
                 moved = change(before[: len(weights)], stage.trainer.state()[: len(weights)])
             with running_on():
-                passed = take_alone(stage, given, messages, wanted, in_turn)
+                passed = take_alone(stage, given, messages, wanted, one_by_one)
         except Exception as error:
             self._copies.drop([item.stage])
             text = (
@@ -116,7 +116,7 @@ class Referee:
         the stage."""
         for i in self._copies.renewed([recomputed.item.stage], times):
             again = self.recompute(
-                recomputed.window, recomputed.item, recomputed.shown, in_turn=bool(i % 2)
+                recomputed.window, recomputed.item, recomputed.shown, one_by_one=bool(i % 2)
             )
             if again.digest != recomputed.digest:
                 return False

@@ -69,7 +69,7 @@ def test_what_hangs_on_the_order_of_micro_batches_gets_nobody_banned(
     and has found right all that came before."""
 
     def as_a_pipeline(stages, given, passing) -> float:
-        take_alone(stages[0], given[0], {}, None, in_turn=True)
+        take_alone(stages[0], given[0], {}, None, one_by_one=True)
         return 0.0
 
     monkeypatch.setattr(lockstep, "train_step", as_a_pipeline)
