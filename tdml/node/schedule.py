@@ -108,15 +108,13 @@ class Schedule:
                 f"({self._rounds} rounds of {longest})"
             )
         for step in {0, self._warmup, total // 2, total - 1}:
-            factor = made(
-                "train.schedule", self._name, lambda step=step: float(self._at(step, total))
-            )
+            factor = made("train.schedule", self._name, lambda step=step: self._at(step, total))
             if not 0 <= factor < math.inf:
                 raise SettingError(
                     f"train.schedule: its factor at step {step} of {total} is {factor}: it must be "
                     "≥ 0"
                 )
-            if factor != float(self._at(step, total)):
+            if factor != self._at(step, total):
                 raise SettingError(
                     f"train.schedule: its factor at step {step} of {total} is another when it is "
                     "asked again: it must follow from the step and the total alone"
@@ -124,10 +122,10 @@ class Schedule:
 
     def _at(self, step: int, total: int) -> float:
         if self._warms_up:
-            return self._factor(step, total)
+            return float(self._factor(step, total))
         if step < self._warmup:
             return (step + 1) / (self._warmup + 1)
-        return self._factor(step - self._warmup, total - self._warmup)
+        return float(self._factor(step - self._warmup, total - self._warmup))
 
 
 def _make(settings: dict[str, Any]) -> Factor:

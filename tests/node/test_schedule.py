@@ -115,6 +115,11 @@ def halved(step, total, base=2.0):
     return base ** -(4 * step // total)
 
 
+def in_words(step, total):
+    """As what is read off a file."""
+    return "0.5"
+
+
 class Stairs:
     """Another, with state that it is made with."""
 
@@ -130,6 +135,7 @@ def test_schedules_of_ones_own():
     assert rates(f"{here}.halved", base=4.0) == [
         TRAIN.lr * 4.0 ** -(step // 10) for step in range(TOTAL)
     ]
+    assert rates(f"{here}.in_words") == [TRAIN.lr / 2] * TOTAL
     assert rates(f"{here}.Stairs", steps=20) == [TRAIN.lr] * 20 + [TRAIN.lr / 2] * 20
 
 
