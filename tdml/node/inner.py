@@ -159,10 +159,10 @@ def _taken_by(make: Callable) -> set[str]:
     return names
 
 
-def _groups(train: Train, parameters: list[torch.Tensor]) -> list[dict[str, Any]]:
-    """Norms and biases are what has one dimension, as everywhere."""
+def _groups(train: Train, parameters: list[torch.Tensor]) -> list[Any]:
+    """Parameters, or groups of them. Norms and biases are what has one dimension, as everywhere."""
     if train.decay_norms_and_biases:
-        return [{"params": parameters}]
+        return parameters
     matrices = {"params": [p for p in parameters if p.dim() > 1]}
     vectors = {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0}
     return [group for group in (matrices, vectors) if group["params"]]

@@ -168,6 +168,7 @@ class OptimizerState:
             resumed = inner_optimizer(train, other)
             self.write(kept, resumed, other)
             _step(train, optimizer, one)
+            self.read(optimizer, one, kept)  # it keeps no more than what it kept when it was tried
             with suppress(Exception):
                 _step(train, resumed, other)
             pairs += zip(one, other, strict=True)

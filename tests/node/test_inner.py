@@ -7,7 +7,7 @@ from torch import nn
 from tdml import config as settings
 from tdml.errors import SettingError
 from tdml.node.inner import inner_optimizer, set_rate
-from tdml.node.optimizer_state import OptimizerState, StateEntry
+from tdml.node.optimizer_state import OptimizerState
 
 SHAPES = [torch.Size([3, 2]), torch.Size([3]), torch.Size([3, 2])]
 
@@ -142,7 +142,7 @@ class TwoRates(torch.optim.SGD):
     """Vectors learn ten times as fast."""
 
     def __init__(self, params, lr):
-        params = list(params[0]["params"])
+        params = list(params)
         groups = {
             rate: [p for p in params if (p.dim() == 1) == (rate > lr)] for rate in (lr, 10 * lr)
         }
@@ -230,71 +230,3 @@ REFUSED = {
 def test_what_cannot_work_is_refused_in_one_line(message):
     with pytest.raises(SettingError, match=f"^{message}"):
         OptimizerState(settings.load(REFUSED[message]).train, SHAPES, torch.device("cpu"))
-
-
-class Prev(torch.optim.Optimizer):
-    """Keeps None until it has something, which nobody could go on from."""
-
-    def __init__(self, params, lr=0.1):
-        super().__init__(params, {"lr": lr})
-
-    @torch.no_grad()
-    def step(self):
-        for parameter in self.param_groups[0]["params"]:
-            kept = self.state[parameter]
-            if not kept:
-                kept["steps"], kept["prev"] = torch.zeros(()), None
-            kept["steps"] += 1
-            before = 0 if kept["prev"] is None else kept["prev"]
-            parameter.sub_(parameter.grad + before, alpha=self.param_groups[0]["lr"])
-
-
-def test_an_optimizer_that_does_not_go_on_from_what_it_keeps_is_refused():
-    """Its owner would seem to have lied: all others find something else."""
-    own = [f"train.optimizer._target_={__name__}.Prev", "train.weight_decay=0", "train.momentum=0"]
-    with pytest.raises(SettingError, match=r"Prev does not go on from what it keeps"):
-        OptimizerState(settings.load(own).train, SHAPES, torch.device("cpu"))
-
-
-class Later(torch.optim.SGD):
-    """Keeps something more from its third step on."""
-
-    @torch.no_grad()
-    def step(self):
-        super().step()
-        for parameter in self.param_groups[0]["params"]:
-            kept = self.state[parameter]
-            kept["steps"] = kept.get("steps", 0) + 1
-            if kept["steps"] > 2:
-                kept["more"] = torch.ones(1)
-
-
-def test_what_an_optimizer_keeps_later_than_it_was_tried_is_refused_then():
-    """Nobody could go on from a state without it."""
-    train = settings.load([f"train.optimizer._target_={__name__}.Later"]).train
-    parameters = [nn.Parameter(torch.ones(shape)) for shape in SHAPES]
-    state = OptimizerState(train, SHAPES, torch.device("cpu"))
-    optimizer, kept = inner_optimizer(train, parameters), torch.empty(state.size)
-    for _ in range(3):
-        state.read(optimizer, parameters, kept)
-        for parameter in parameters:
-            parameter.grad = torch.ones_like(parameter)
-        optimizer.step()
-    with pytest.raises(SettingError, match="what it keeps as more is not the same at every step"):
-        state.read(optimizer, parameters, kept)
-
-
-def test_what_is_kept_lies_in_memory_as_its_parameter():
-    """Or fused steps would take one number for another."""
-    parameter = torch.empty(2, 3, 4, 5).contiguous(memory_format=torch.channels_last)
-    kept = torch.rand(2, 3, 4, 5)
-    entry = StateEntry.of("mean", kept)
-    again = entry.write(entry.read(kept), parameter)
-    assert again.stride() == parameter.stride()
-    assert torch.equal(again, kept)
-
-
-def test_infinite_numbers_come_back():
-    kept = torch.tensor([torch.inf, -torch.inf, 0.1], dtype=torch.float64)
-    entry = StateEntry.of("norms", kept)
-    assert torch.equal(entry.write(entry.read(kept), torch.empty(3)), kept)

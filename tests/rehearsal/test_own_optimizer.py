@@ -29,7 +29,7 @@ class Deeper(torch.optim.SGD):
     """Later layers learn faster."""
 
     def __init__(self, params, lr):
-        parameters = list(params[0]["params"])
+        parameters = list(params)
         super().__init__(
             [{"params": [p], "lr": lr * (1 + i)} for i, p in enumerate(parameters)], lr=lr
         )
@@ -39,7 +39,7 @@ class Biases(torch.optim.SGD):
     """Biases learn ten times as fast, and those that are marked not at all."""
 
     def __init__(self, params, lr):
-        parameters = list(params[0]["params"])
+        parameters = list(params)
         rates = [lr * (10 if p.dim() == 1 else 1) * getattr(p, "rate", 1) for p in parameters]
         super().__init__(
             [{"params": [p], "lr": r} for p, r in zip(parameters, rates, strict=True)], lr=lr
