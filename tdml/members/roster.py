@@ -145,7 +145,14 @@ class BanList:
 
 
 class _Loader(yaml.SafeLoader):
-    """Of a name that is there twice YAML would take the last key without a word."""
+    """Of a name that is there twice YAML would take the last key without a word; and what aliases
+    merge can unfold to more than any memory holds: a list of bans may be a stranger's."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """As `SafeLoader` does, or raise `YAMLError`."""
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it has aliases, which no list of keys needs")
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         """As `SafeLoader` does, or raise `YAMLError`."""

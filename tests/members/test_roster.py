@@ -118,6 +118,16 @@ def test_a_name_given_twice_and_bottomless_yaml_are_one_line(content: str, tmp_p
             read(_file(tmp_path, content))
 
 
+@pytest.mark.timeout(30)
+def test_a_strangers_list_does_not_unfold_to_more_than_any_memory_holds(tmp_path: Path) -> None:
+    merged = (f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}\n" for n in range(1, 12))
+    bomb = "a0: &a0 {x: 1}\n" + "".join(merged)
+    with pytest.raises(SettingError, match=r"^identity.ban_list=.* it has aliases"):
+        BanList(_file(tmp_path, bomb))
+    with pytest.raises(SettingError, match=r"^identity.roster=.* it has aliases"):
+        read_roster(_file(tmp_path, bomb), _NODES)
+
+
 def test_who_adds_waits_until_who_writes_has_done(tmp_path: Path) -> None:
     bans = BanList(str(tmp_path / "bans.yaml"))
     adding = threading.Thread(target=bans.add, args=("a" * 64, "r0.s0", "late", "job"))
