@@ -20,6 +20,17 @@ from cryptography.hazmat.primitives.serialization import (
 
 from tdml.errors import SettingError, one_line
 
+# The points whose order divides 8, without the sign of x; of some there are two spellings.
+_SMALL_ORDER = {
+    "00" * 32,
+    "01" + "00" * 31,
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+    "ec" + "ff" * 30 + "7f",
+    "ed" + "ff" * 30 + "7f",
+    "ee" + "ff" * 30 + "7f",
+}
+
 
 class Identity:
     """A key pair. `public` is the public key, 64 hex digits."""
@@ -94,12 +105,12 @@ def verify_signature(public: str, signature: object, message: bytes) -> bool:
     if not isinstance(signature, str):
         return False
     try:
-        Ed25519PublicKey.from_public_bytes(bytes.fromhex(public)).verify(
-            bytes.fromhex(signature), message
-        )
+        point = bytes.fromhex(public)
+        Ed25519PublicKey.from_public_bytes(point).verify(bytes.fromhex(signature), message)
     except (InvalidSignature, ValueError, TypeError):
         return False
-    return True
+    # for such a key everybody can sign, so its owner could deny whatever he has signed
+    return bytes([*point[:-1], point[-1] & 0x7F]).hex() not in _SMALL_ORDER
 
 
 def _make(path: Path) -> None:
