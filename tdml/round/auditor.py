@@ -17,8 +17,8 @@ from tdml.round.repeat import Window, repeat, window_of
 from tdml.round.settlement import Settlement
 from tdml.round.settler import LOOKS_TAKE, Keep, Settler
 from tdml.round.signatures import Signers
-from tdml.round.traces import open_traces, unshown
-from tdml.round.validators import alike, blame_machines, in_turn, vouched_for
+from tdml.round.traces import open_traces, silent_nodes
+from tdml.round.validators import asking_order, blame_machines, on_majority_kind, same_kind
 from tdml.round.vectors import DigestMismatch
 from tdml.trust.judgement import Proof
 from tdml.trust.numbers import LOOK
@@ -55,14 +55,14 @@ class Auditor:
             for number in chosen[owner.index]
         ]
         owners = {window.owner.index: window.owner for window in windows}
-        others = {i: alike(self._fleet, gathered, owner, draw) for i, owner in owners.items()}
-        validators = [in_turn(window, others[window.owner.index], audits) for window in windows]
+        others = {i: same_kind(self._fleet, gathered, o, draw) for i, o in owners.items()}
+        validators = [asking_order(w, others[w.owner.index], audits) for w in windows]
         answers = self._repeat(windows, validators, audits)
         for window, asked, answer in zip(windows, validators, answers, strict=True):
             self._conclude(window, gathered, asked, answer, draw, audits)
         clean = [window for window in windows if audits.is_clean(window)]
         chances = torch.rand(len(clean), generator=draw).tolist()
-        vouched = vouched_for(self._fleet, gathered)
+        vouched = on_majority_kind(self._fleet, gathered)
         for window, chance in zip(clean, chances, strict=True):
             # the two may be in league; and on a kind of machine that they have made up they are
             if chance < LOOK or window.owner.index not in vouched:
@@ -114,7 +114,7 @@ class Auditor:
             return
         why, ends = "", Counter[tuple[str, ...]]()
         accusers: list[tuple[Replica, list[Repetition]]] = []
-        validators = in_turn(window, validators, audits) if answer is None else validators
+        validators = asking_order(window, validators, audits) if answer is None else validators
         for place, validator in enumerate(validators):
             if place or answer is None:  # it may have failed over another window
                 window = window.anew()
@@ -186,7 +186,7 @@ class Auditor:
             audits.proofs.append(Proof((names[answer.stage],), f"audit: {answer}"))
             audits.found_lied(window, validator.index)
         else:
-            audits.silent |= unshown(answer, names)
+            audits.silent |= silent_nodes(answer, names)
             audits.left_open(window, f"audit: it has not shown its work: {answer}")
 
     def _settle(
@@ -215,7 +215,7 @@ class Auditor:
             return None
         except ReplicaLost as loss:
             own = loss.replica == owner.index
-            audits.silent |= unshown(loss, owner.names) if own else set(loss.silent)
+            audits.silent |= silent_nodes(loss, owner.names) if own else set(loss.silent)
             return f"audit: a dispute could not be settled: {loss}"
         audits.settlements += settled
         audits.proofs += [proof for each in settled for proof in each.proofs]
@@ -233,7 +233,7 @@ class Auditor:
         owner = window.owner
         audits.looks += LOOKS_TAKE * len(window.order.batches)
         before = audits.of(owner.index).validators.get(window.number)
-        drawn = in_turn(window, alike(self._fleet, gathered, owner, draw), audits)
+        drawn = asking_order(window, same_kind(self._fleet, gathered, owner, draw), audits)
         others = [validator for validator in drawn if validator.index != before]
         silent = set(owner.names)  # any of them, unless it is known who
 
@@ -243,7 +243,7 @@ class Auditor:
             except (DigestMismatch, CannotRead) as error:
                 return error
             except ReplicaLost as loss:
-                silent.intersection_update(unshown(loss, owner.names))
+                silent.intersection_update(silent_nodes(loss, owner.names))
                 raise
 
         results = self._fleet.each(look, self._formed(owner, window))
@@ -253,7 +253,7 @@ class Auditor:
             return
         result = results[owner.index]
         # others have found it, whose word counts
-        stands = audits.is_clean(window) and owner.index in vouched_for(self._fleet, gathered)
+        stands = audits.is_clean(window) and owner.index in on_majority_kind(self._fleet, gathered)
         if isinstance(result, CannotRead):
             audits.notes.append(str(result))
             if before is None:  # nor has anybody else repeated it

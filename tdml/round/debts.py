@@ -149,9 +149,9 @@ class Debts:
         self._untold.add(key)
 
     @property
-    def unshown(self) -> set[str]:
-        """The keys whose pay of a round waits for what they have not shown: those that owe it, and
-        those that were forgiven it and not told yet."""
+    def pay_withheld(self) -> set[str]:
+        """The keys that get nothing of what was held back for a round until they have shown its
+        work: those that owe it, and those whose next verdict says that they were forgiven."""
         return {*self.owing, *self._untold}
 
     def tell_forgiven(self, names: Iterable[str]) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from tdml.round.job import Job
 from tdml.round.reports import look_at_reports
 from tdml.round.settler import Keep
 from tdml.round.standing import Standing
-from tdml.round.validators import believed, vouched_for
+from tdml.round.validators import credible, on_majority_kind
 from tdml.trust.judgement import Audited, Evidence, Judgement, Proof, judge
 from tdml.trust.numbers import LIMIT, RANDOM_SHARE
 from tdml.trust.screen import Screening, is_ranked, screen_sums
@@ -83,7 +83,7 @@ class Judge:
         settler, draw = self.auditor.settler, gathered.start.draw("cross-check")
         heard = {
             index
-            for index in believed(self._fleet, gathered, settler.referee.kind) & {*gathered.names}
+            for index in credible(self._fleet, gathered, settler.referee.kind) & {*gathered.names}
             if self.standing.unheard.isdisjoint(self._keys(gathered, index))
         }
         checked = cross_check(self._fleet, self._job, gathered, candidates, heard, passes, draw)
@@ -101,7 +101,7 @@ class Judge:
         if not self._job.audits:
             return Audits()
         draw = gathered.start.draw("audit")
-        candidates, clearable = {}, vouched_for(self._fleet, gathered)
+        candidates, clearable = {}, on_majority_kind(self._fleet, gathered)
         for index in gathered.auditable:
             distance, names = screening.distances.get(index, 0.0), gathered.names[index]
             if not takes_all(self._job, gathered, index):  # nothing clears it but audits
@@ -160,7 +160,7 @@ class Judge:
 
     def _watch_no_more(self, gathered: Gathered, evidence: Mapping[int, Evidence]) -> None:
         """Those who were forgiven before, and of whom all of this round was found right."""
-        clearable = vouched_for(self._fleet, gathered)
+        clearable = on_majority_kind(self._fleet, gathered)
         for index, known in evidence.items():
             if known.full or (index not in clearable and self._is_seen(gathered, index, known)):
                 self.debts.clear(known.nodes)

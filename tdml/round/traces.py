@@ -21,7 +21,8 @@ def open_traces(
     indices: Sequence[int],
     audits: Audits,
 ) -> dict[int, list[Opening]]:
-    """By replica and stage. What is wrong with the others stands in `audits` then."""
+    """Have replicas show their traces of the round. Returns those that agree with what the nodes
+    have committed to, by replica and stage; what is wrong with the others is noted in `audits`."""
     replicas, sound = fleet.mustered(indices), {}
     shown = fleet.each(_opened, replicas)
     for replica in replicas:
@@ -30,7 +31,7 @@ def open_traces(
         before = audits.of(index)
         if not isinstance(result, list):
             text = f"audit: it has not shown its work: {result}"
-            audits.silent |= unshown(result, names)
+            audits.silent |= silent_nodes(result, names)
             audits.by_replica[index] = replace(before, unsettled=text)
             continue
         signers, commitments = Signers.of(fleet, replica), gathered.commitments[index]
@@ -46,9 +47,9 @@ def open_traces(
     return sound
 
 
-def unshown(loss: ReplicaLost | None, names: Sequence[str]) -> set[str]:
-    """Who of a replica has not shown its work: those that do not answer, or, where all do, any of
-    them."""
+def silent_nodes(loss: ReplicaLost | None, names: Sequence[str]) -> set[str]:
+    """The nodes of a replica that may have kept its work from being shown: those that did not
+    answer; where the loss names none, all of them."""
     return set(loss.silent if loss is not None and loss.silent else names)
 
 

@@ -105,9 +105,9 @@ class Coordinator:
                 "the weights could be evaluated in no round, so nobody knows what they are worth: "
                 f"{reasons}. failures.log in the run folder has the stack traces"
             )
-        unshown = self.engine.judge.debts.unshown
+        owing = self.engine.judge.debts.pay_withheld
         model = digest_of_weights(self.keeping.model())
-        self.recorder.end(self.last_round, model, over, unshown)
+        self.recorder.end(self.last_round, model, over, owing)
         return over
 
     def play(self, number: int) -> None:

@@ -89,11 +89,11 @@ def test_who_is_forgiven_has_shown_nothing_until_its_verdict_says_so() -> None:
     laboratory = Laboratory([*_JOB, "topology.stages=1"])
     debts, key = laboratory.engine.judge.debts, laboratory.fleet.key("r1.s0")
     debts.owing = {key: Debt(1, 1, 6, 0, "", "", "", (key,), [])}
-    assert debts.unshown == {key}
+    assert debts.pay_withheld == {key}
     debts.take_back(0)
-    assert (debts.owing, debts.unshown) == ({}, {key})
+    assert (debts.owing, debts.pay_withheld) == ({}, {key})
     assert debts.tell_forgiven(["r1.s0"]) == ("r1.s0",)
-    assert debts.unshown == set()
+    assert debts.pay_withheld == set()
 
 
 def test_the_weights_for_who_does_not_come_to_show_its_work_are_not_kept_for_ever() -> None:

@@ -95,14 +95,14 @@ def test_the_honest_on_a_rare_kind_count(others: list[int]) -> None:
         assert all({*each.clean, *each.looked} == {0, 1, 2} for each in found)
 
 
-@pytest.mark.parametrize(("others", "vouched_for"), [((4, 5), 4), ((3, 4, 5), 0)])
+@pytest.mark.parametrize(("others", "majority"), [((4, 5), 4), ((3, 4, 5), 0)])
 def test_who_repeats_the_work_of_most_vouches_for_it(
-    others: tuple[int, ...], vouched_for: int
+    others: tuple[int, ...], majority: int
 ) -> None:
     """Half of them are not most."""
     [one] = _played(1, 1.0, False, others)
     proven = [one.judgements[index].proven for index in range(6)]
-    assert proven == [index < vouched_for for index in range(6)]
+    assert proven == [index < majority for index in range(6)]
 
 
 class _Hides(_InLeague):

@@ -63,7 +63,7 @@ def test_who_does_not_answer_is_asked_once_where_others_do(monkeypatch: pytest.M
         sit(laboratory, name, unhelpful.Asked, asked=asked, fails=True)
     order = [5, 0, 1, 2, 3, 4]
     monkeypatch.setattr(
-        "tdml.round.auditor.alike",
+        "tdml.round.auditor.same_kind",
         lambda fleet, _, owner, __: fleet.mustered(i for i in order if i != owner.index),
     )
     played = laboratory.play(1)
