@@ -131,13 +131,13 @@ class Laboratory:
         """The number of the round that comes next. After a proof it is that after the newest
         checkpoint that holds nothing of the liar, as in a cluster that has room for all it keeps.
         """
-        unproven = self.engine.judge.standing.unproven
+        contributions = self.engine.judge.standing.contributions
         if self.job.config.trust.rollback == "off" or not played.tainted:
             return played.number + 1
         after = max(number for number in kept if number < played.tainted[0])
-        if not unproven.may_go_back(after, played.number, rounds):
+        if not contributions.may_go_back(after, played.number, rounds):
             return played.number + 1
-        unproven.forget(after, played.number)
+        contributions.forget(after, played.number)
         self.engine.go_back(after, *kept[after])
         for number in [number for number in kept if number > after]:
             del kept[number]

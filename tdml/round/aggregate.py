@@ -100,5 +100,5 @@ def _uncounted(judgement: Judgement, proofs: Sequence[Proof]) -> Judgement:
         weight=0.0,
         scale=1.0,
         blamed=tuple(name for proof in proofs for name in proof.nodes),
-        proven=judgement.proven and not proofs,
+        verified=judgement.verified and not proofs,
     )

@@ -67,8 +67,8 @@ class Engine:
         named = {index: tuple(names) for index, names in slots.items()}
         round_ = Round(number, named, self.steps, notes=self.balance.news(self.steps))
         secret, play = self._record.secret(number), self._record.play(number)
-        inner, unfound = self.inner.of(slots), self.inner.unfound(slots)
-        of_nodes = inner, unfound, self.fleet.pauses
+        inner, unverified = self.inner.contents(slots), self.inner.unverified(slots)
+        of_nodes = inner, unverified, self.fleet.pauses
         start = RoundStart(number, self.weights, self.steps, play, secret, *of_nodes)
         with self.phase("broadcast", number):
             round_.bytes["down"] += self.broadcast(self.fleet.ready(slots))
@@ -88,7 +88,7 @@ class Engine:
             missing, worth = self.aggregate(gathered, judged.judgements)
             judged = look_again(self.job, judged, gathered, missing)
             self.inner.close(slots, gathered, judged.judgements)
-            self.judge.note_unproven(number, judged)
+            self.judge.note_contributions(number, judged)
         round_.bans = self.ban(judged.proofs)
         self._fill(round_, trained, gathered, judged, worth, outcomes)
         with self.phase("broadcast", number):

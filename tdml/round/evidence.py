@@ -36,13 +36,13 @@ def evidence_of(
     gathered, screening = findings.gathered, findings.screening
     names = gathered.names[index]
     audited = findings.audits.of(index)
-    repeated = job.audits and audited.is_full(window_steps(job, gathered, index))
+    all_clean = job.audits and audited.all_clean(window_steps(job, gathered, index))
     evidence = Evidence(
         names,
         job.samples(gathered.start.steps[index]),
         fault=_fault(gathered, samples, index),
         audited=audited,
-        full=repeated and index not in gathered.start.unfound,
+        verified=all_clean and index not in gathered.start.unverified_inner,
         proof=_proof_against(names, proofs),
         work=findings.checked.works.get(index),
         unchecked=UNCHECKED if job.config.own_data else "",
@@ -51,7 +51,7 @@ def evidence_of(
         return evidence
 
     departure = screening.reasons.get(index, "")
-    if departure and repeated and not evidence.full:
+    if departure and all_clean and not evidence.verified:
         departure += ", from what an optimizer was left with, which nobody has found"
     return replace(
         evidence,

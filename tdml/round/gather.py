@@ -53,18 +53,12 @@ class Gathered:
         self.faults.setdefault(index, {})[stage] = text
 
     @property
-    def proven(self) -> dict[int, dict[int, str]]:
-        """The faults that no honest node's message has, by replica and stage."""
-        return {
-            index: faults for index, faults in self.faults.items() if index not in self.diverged
-        }
-
-    @property
     def proofs(self) -> list[Proof]:
-        """The same, as what convicts nodes."""
+        """The faults that no honest node's update has, as proofs against the nodes."""
         return [
             Proof((self.names[index][stage],), f"stage {stage}: {text}")
-            for index, faults in sorted(self.proven.items())
+            for index, faults in sorted(self.faults.items())
+            if index not in self.diverged
             for stage, text in sorted(faults.items())
         ]
 

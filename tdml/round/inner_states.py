@@ -1,13 +1,13 @@
-"""What the inner optimizers of nodes go on from, where `sync.inner_state=kept` has them do so.
+"""The states from which inner optimizers go on, where `sync.inner_state=kept` keeps them.
 
-Their states stay where they are: the coordinator knows what a node has committed to, and orders it
-to go on from there. Whoever holds no such state, as after it was started again, begins with a fresh
-one, and says so when it opens its trace; so does everybody after the coordinator was started again,
-or rounds were taken back.
+The states stay on their nodes. The coordinator knows their digests, to which the nodes have
+committed, and orders each node to go on from one of them. A node that does not have the state, as
+after a restart, begins with a fresh optimizer, and says so when it opens its trace. After a restart
+of the coordinator, or when rounds were taken back, all begin afresh.
 
-A made-up state shows in no update before the next round's, whose steps are right then. So a state
-goes with its round: where that did not count, its nodes begin anew. And where a round has not been
-found right as a whole, and what it began with, the next is not proven by its steps alone.
+A false state does not show in the round that ends with it, and the steps of the next round are
+right, from there on. So a state shares the fate of its round: where the update did not count, the
+node begins afresh; and a round is only verified if the state that it began with was.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,22 +21,23 @@ from tdml.trust.judgement import Judgement
 
 @dataclass(frozen=True)
 class _Left:
-    """What a node's last round has left, and whether others have found that."""
+    """The inner state that a node's last round has ended with."""
 
-    content: str
-    found: bool
+    content: str  # its digest
+    verified: bool  # whether others have repeated that round in full
 
 
 class InnerStates:
-    """By node and stage, what its last round has left, if that counted."""
+    """By node and stage, the state that the node's last round has ended with, if that round
+    counted."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
         self._left: dict[tuple[str, int], _Left] = {}
 
-    def of(self, slots: Mapping[int, Sequence[str]]) -> dict[int, tuple[str, ...]]:
-        """The contents by replica and stage, "" where nothing is known, for the nodes that sit
-        there; empty where all begin anew in every round."""
+    def contents(self, slots: Mapping[int, Sequence[str]]) -> dict[int, tuple[str, ...]]:
+        """The digests of the states that the nodes in these slots go on from, by replica and stage,
+        "" for a fresh optimizer; {} where the optimizers are fresh in every round."""
         if not self._job.config.sync.keeps_inner_state:
             return {}
         none = _Left("", True)
@@ -45,13 +46,13 @@ class InnerStates:
             for index, names in slots.items()
         }
 
-    def unfound(self, slots: Mapping[int, Sequence[str]]) -> frozenset[int]:
-        """The replicas of which somebody goes on from what nobody has found."""
+    def unverified(self, slots: Mapping[int, Sequence[str]]) -> frozenset[int]:
+        """The replicas a node of which goes on from a state that nobody has verified."""
         left = {
             index: [self._left[place] for place in _places(names) if place in self._left]
             for index, names in slots.items()
         }
-        return frozenset(i for i, each in left.items() if not all(one.found for one in each))
+        return frozenset(i for i, each in left.items() if not all(one.verified for one in each))
 
     def close(
         self,
@@ -59,7 +60,7 @@ class InnerStates:
         gathered: Gathered,
         judgements: Mapping[int, Judgement],
     ) -> None:
-        """Note what has become of a round of these nodes."""
+        """Remember with what states the nodes in these slots end a round that was judged."""
         for index, names in slots.items():
             judgement = judgements.get(index)
             for name, stage in _places(names):
@@ -69,10 +70,10 @@ class InnerStates:
                 blocks = gathered.commitments[index][stage].blocks
                 inner = blocks[self._job.blocks_of_update(stage) :]
                 if inner:
-                    self._left[name, stage] = _Left(root(inner), judgement.proven)
+                    self._left[name, stage] = _Left(root(inner), judgement.verified)
 
     def forget(self) -> None:
-        """All begin anew."""
+        """Have all nodes begin afresh."""
         self._left.clear()
 
 

@@ -42,7 +42,7 @@ class Judged:
     proofs: list[Proof]
     audits: Audits
     spent: float  # on cross-checks and audits, in steps of training
-    unproven: tuple[int, ...]  # the replicas whose work was not repeated in full
+    unverified: tuple[int, ...]  # the replicas of whose work not all was found again
 
 
 class Judge:
@@ -150,19 +150,19 @@ class Judge:
         ranks = screening.moments.mean.tolist(), screening.moments.std.tolist()
         for index, mean, std in zip(gathered.replicas, *ranks, strict=True):
             judgements[index] = replace(judgements[index], rank_mean=mean, rank_std=std)
-            if evidence[index].full:
+            if evidence[index].verified:
                 beyond = screening.beyond.get(index, {})
                 self.standing.usual.add(self._keys(gathered, index), beyond)
         self._watch_no_more(gathered, evidence)
         spent = findings.checked.steps + audits.steps + audits.looks
-        unproven = tuple(index for index, known in evidence.items() if not known.full)
-        return Judged(judgements, proofs, audits, spent, unproven)
+        unverified = tuple(index for index, known in evidence.items() if not known.verified)
+        return Judged(judgements, proofs, audits, spent, unverified)
 
     def _watch_no_more(self, gathered: Gathered, evidence: Mapping[int, Evidence]) -> None:
         """Those who were forgiven before, and of whom all of this round was found right."""
         clearable = on_majority_kind(self._fleet, gathered)
         for index, known in evidence.items():
-            if known.full or (index not in clearable and self._is_seen(gathered, index, known)):
+            if known.verified or (index not in clearable and self._is_seen(gathered, index, known)):
                 self.debts.clear(known.nodes)
 
     def _is_seen(self, gathered: Gathered, index: int, known: Evidence) -> bool:
@@ -177,25 +177,27 @@ class Judge:
         blind = self.auditor.settler.kinds.blind
         return {*audited.clean, *audited.looked, *(audited.unknown if blind else ())}
 
-    def note_unproven(self, number: int, judged: Judged) -> None:
+    def note_contributions(self, number: int, judged: Judged) -> None:
         """Remember whose updates are in the weights without having been repeated in full, and who
         has repeated the others. Without trust nothing is taken out again."""
-        unproven, trust = self.standing.unproven, self._job.config.trust
+        contributions, trust = self.standing.contributions, self._job.config.trust
         for index, judgement in judged.judgements.items() if trust.enabled else ():
             keys = [self._fleet.key(name) for name in judgement.nodes]
-            if judgement.accepted and index in judged.unproven:
-                unproven.add(number, keys)
+            if judgement.accepted and index in judged.unverified:
+                contributions.add_unverified(number, keys)
             elif judgement.accepted:
                 others = judged.audits.of(index).validators.values()
                 nodes = [judged.judgements[other].nodes for other in others if other is not None]
-                unproven.vouch(number, keys, map(self._fleet.key, chain(*nodes)), trust.budget)
+                verifiers = map(self._fleet.key, chain(*nodes))
+                contributions.add_verified(number, keys, verifiers, trust.budget)
 
     def tainted(self, number: int, proofs: Sequence[Proof]) -> range:
         """The rounds before `number` that may hold something of the nodes that are proven to
         lie."""
         keys = {self._fleet.key(name) for proof in proofs for name in proof.nodes}
         before = [self._fleet.key(name) for name in self._fleet.banned]
-        return self.standing.unproven.tainted(keys, number, self._job.config.trust.budget, before)
+        budget = self._job.config.trust.budget
+        return self.standing.contributions.tainted(keys, number, budget, before)
 
     def _learn_power(self, findings: Findings) -> None:
         """From windows that chance chose: suspicion would choose those that were not seen."""

@@ -192,7 +192,7 @@ def _verdict(judgement: Judgement, played: Round) -> dict:
         "replica": judgement.replica, "nodes": list(judgement.nodes), "status": judgement.status,
         "reason": judgement.reason, "blamed": list(judgement.blamed), "weight": judgement.weight,
         "scale": judgement.scale, "distance": _finite(judgement.distance), "p": judgement.p,
-        "proven": judgement.proven, "samples": judgement.samples,
+        "proven": judgement.verified, "samples": judgement.samples,
         "improvement": judgement.improvement,
     }  # fmt: skip
     if judgement.repeated:

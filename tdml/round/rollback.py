@@ -15,22 +15,25 @@ from tdml.trust.numbers import ALPHA, RANDOM_SHARE
 
 
 @dataclass
-class Unproven:
-    """Rounds in which updates counted that were not repeated in full, by public key of the nodes
-    that made them; and how many rounds of the run have been taken back so far. `vouched`: of those
-    that were, the keys of who has repeated them, by key and round."""
+class Contributions:
+    """What each node, by its public key, has put into the global weights, and how many rounds of
+    the run have been taken back so far."""
 
+    # by key, the rounds in which an update of the node counted that nobody had verified
     rounds: dict[str, list[int]] = field(default_factory=dict)
     taken_back: int = 0
+    # by key and round, for updates that were verified: the keys of those who repeated them
     vouched: dict[str, dict[int, list[str]]] = field(default_factory=dict)
 
-    def add(self, number: int, keys: Iterable[str]) -> None:
-        """An update of these nodes counts in a round."""
+    def add_unverified(self, number: int, keys: Iterable[str]) -> None:
+        """An update of these nodes counts in a round, and was not repeated in full."""
         for key in keys:
             self.rounds.setdefault(key, []).append(number)
 
-    def vouch(self, number: int, keys: Iterable[str], others: Iterable[str], budget: float) -> None:
-        """An update of these nodes counts in a round, all of which others have repeated."""
+    def add_verified(
+        self, number: int, keys: Iterable[str], others: Iterable[str], budget: float
+    ) -> None:
+        """An update of these nodes counts in a round, all of which `others` have repeated."""
         oldest, by = number - rounds_until_caught(budget), sorted({*others})
         for key in keys:
             before = self.vouched.get(key, {}).items()
@@ -39,8 +42,13 @@ class Unproven:
     def tainted(
         self, keys: Collection[str], number: int, budget: float, liars: Collection[str] = ()
     ) -> range:
-        """The rounds before `number`, from the first to the last that may hold something of these
-        nodes; or of `liars`, who were proven to lie before, and for whom these have vouched."""
+        """The rounds before `number`, from the first to the last, that may hold lies.
+
+        Args:
+            keys: of the nodes that are newly proven to lie.
+            liars: keys that were convicted before: what they did in rounds that the new ones have
+                verified is no longer sure.
+        """
         oldest = number - rounds_until_caught(budget)
         rounds = [r for key in keys for r in self.rounds.get(key, [])]
         rounds += self._in_league({*keys}, {*keys, *liars})
@@ -52,7 +60,7 @@ class Unproven:
         return bool(self.rounds.get(key) or self.vouched.get(key))
 
     def _in_league(self, new: Set[str], liars: Set[str]) -> list[int]:
-        """The rounds of liars that liars have repeated, one of whom is a `new` one."""
+        """The rounds in which liars have verified liars, at least one of them a `new` one."""
         return [
             number
             for key in liars
@@ -72,7 +80,7 @@ class Unproven:
         self.taken_back += number - after
 
     def drop(self, keys: Iterable[str]) -> None:
-        """What was done of what these nodes have put in is done."""
+        """Forget what these nodes have put in: the run has gone back before it, or never will."""
         for key in keys:
             self.rounds.pop(key, None)
 

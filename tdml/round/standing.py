@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from tdml.round.former import Former
-from tdml.round.rollback import Unproven
+from tdml.round.rollback import Contributions
 from tdml.trust.judgement import Power
 from tdml.trust.suspicion import Purse, Suspicion
 
@@ -42,19 +42,27 @@ class Standing:
     suspicion: Suspicion = field(default_factory=Suspicion)
     purse: Purse = field(default_factory=Purse)
     power: Power = field(default_factory=Power)
-    unproven: Unproven = field(default_factory=Unproven)
+    contributions: Contributions = field(default_factory=Contributions)
     former: Former = field(default_factory=Former)
     usual: Usual = field(default_factory=Usual)
     unheard: set[str] = field(default_factory=set)
 
     def state(self) -> dict:
         """What a checkpoint must keep."""
-        return asdict(self) | {"unheard": sorted(self.unheard)}
+        return {
+            "suspicion": asdict(self.suspicion),
+            "purse": asdict(self.purse),
+            "power": asdict(self.power),
+            "unproven": asdict(self.contributions),
+            "former": asdict(self.former),
+            "usual": asdict(self.usual),
+            "unheard": sorted(self.unheard),
+        }
 
     def restore(self, state: Mapping) -> None:
         """Undo `state`."""
         self.suspicion = Suspicion(dict(state["suspicion"]["by_node"]))
         self.purse, self.power = Purse(**state["purse"]), Power(**state["power"])
-        self.unproven.restore(state["unproven"])
+        self.contributions.restore(state["unproven"])
         self.former, self.usual = Former(**state["former"]), Usual(**state["usual"])
         self.unheard = set(state["unheard"])

@@ -11,35 +11,32 @@ from tdml.common.seeds import derive
 
 @dataclass(frozen=True)
 class RoundStart:
-    """What a round begins with: the global weights, (d_s,) float32 by stage; the steps that each
-    replica is ordered to take, and the nonce of these orders, which names this play of the round;
-    the seed of what nobody may foresee; and by replica and stage the content of what inner
-    optimizers go on from, "" where one is fresh, with the replicas of which nobody has found all of
-    it: `unfound`. `pauses` is how often the coordinator had stood still until then."""
+    """What a round begins with."""
 
     number: int
-    weights: Sequence[torch.Tensor]
-    steps: Mapping[int, int]
-    nonce: str
-    secret: int
+    weights: Sequence[torch.Tensor]  # the global weights, (d_s,) float32 by stage
+    steps: Mapping[int, int]  # that each replica is ordered to take
+    nonce: str  # of these orders: another one each time that the round is played
+    secret: int  # the seed of all draws that nobody may foresee
+    # by replica and stage, the digest of the state that an inner optimizer goes on from; "": fresh
     inner: Mapping[int, tuple[str, ...]]
-    unfound: Collection[int]
-    pauses: int
+    unverified_inner: Collection[int]  # replicas with such a state that nobody has verified
+    pauses: int  # how often the coordinator had stood still before
 
     def draw(self, *purpose: str) -> torch.Generator:
-        """What draws for one purpose, and no other."""
+        """The generator of the round's draws for one purpose: independent of all others'."""
         return torch.Generator().manual_seed(derive(self.secret, *purpose))
 
 
 class Record(Protocol):
-    """Of rounds that may be played more than once: what nobody may foresee, and what convictions
-    rest on."""
+    """The round's view of the ledger: secrets for its draws, and a place for evidence. A round that
+    is taken back is played again, with another secret."""
 
     def secret(self, round_number: int) -> int:
-        """The seed of a round's draws."""
+        """The seed of all draws of a round that nobody may foresee."""
 
     def play(self, round_number: int) -> str:
-        """Which play of the round it is: the hash of what its seed is made of, in hex."""
+        """The id of this play of the round: the hash of its secret, in hex."""
 
     def keep(self, exhibit: dict[str, torch.Tensor]) -> dict[str, str]:
-        """Keep what a conviction rests on. Returns the digests of files, by name."""
+        """Keep the evidence of a conviction. Returns the digests of its files, by name."""

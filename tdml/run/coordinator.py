@@ -151,10 +151,10 @@ class Coordinator:
     def _catch_up(self) -> None:
         """Do what a run may have been cut off before it did it."""
         self.keeping.best(self.last_round)
-        unproven, trust = self.engine.judge.standing.unproven, self.job.config.trust
-        tainted = unproven.tainted(self._banned_before, self.last_round + 1, trust.budget)
-        bans = {n: "" for key, n in self._banned_before.items() if unproven.knows(key)}
-        unproven.drop(self._banned_before)
+        contributions, trust = self.engine.judge.standing.contributions, self.job.config.trust
+        tainted = contributions.tainted(self._banned_before, self.last_round + 1, trust.budget)
+        bans = {n: "" for key, n in self._banned_before.items() if contributions.knows(key)}
+        contributions.drop(self._banned_before)
         if tainted and trust.rollback == "auto":
             self._go_back(Round(self.last_round, {}, bans=bans, tainted=tainted))
 
@@ -163,15 +163,15 @@ class Coordinator:
         number = played.number
         before = self.keeping.before(played.tainted[0])
         after = before.round if before else 0
-        unproven = self.engine.judge.standing.unproven
-        unproven.drop(map(self.fleet.key, played.bans))
-        if not unproven.may_go_back(after, number, self.job.config.rounds):
+        contributions = self.engine.judge.standing.contributions
+        contributions.drop(map(self.fleet.key, played.bans))
+        if not contributions.may_go_back(after, number, self.job.config.rounds):
             text = f"{self._stays(played)}: as many rounds as the run has were taken back already"
             self._say(self._new([text]))
             return
         model = before.model if before else whole.tensors_of(self.job.initial_model())
         whole.restore(self.job.model, model)
-        unproven.forget(after, number)
+        contributions.forget(after, number)
         outer, moved = (before.outer, before.moved) if before else ([], 0)
         self.engine.go_back(after, whole.flatten(self.job.model, self.job.layouts), outer, moved)
         back = Return(number, why_back(played, after), self.recorder.entries)

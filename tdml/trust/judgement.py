@@ -40,8 +40,8 @@ class Audited:
     # window → the replica that repeated it, None: the coordinator has looked
     validators: Mapping[int, int | None] = field(default_factory=dict)
 
-    def is_full(self, windows: Sequence[object]) -> bool:
-        """Whether every one of the round's windows was found clean, and nothing was found amiss."""
+    def all_clean(self, windows: Sequence[object]) -> bool:
+        """Whether every window of the round was found clean, and nothing was found amiss."""
         return len(self.clean) == len(windows) and not (self.unsettled or self.lied)
 
 
@@ -61,7 +61,7 @@ class Evidence:
     departure: str = ""
     work: WorkResult | None = None
     audited: Audited = field(default_factory=Audited)
-    full: bool = False
+    verified: bool = False
     proof: Proof | None = None
     unchecked: str = ""
     compared: bool = True
@@ -85,7 +85,7 @@ class Judgement:
     distance: float = 0.0
     p: float | None = None  # of the work test
     # all of its work was repeated and found again, so it is paid, whatever its update counts
-    proven: bool = False
+    verified: bool = False
     unfound: bool = False  # it cannot be averaged, and its work was not: it is not paid
     train_loss: float | None = None
     rank_mean: float | None = None
@@ -118,8 +118,8 @@ def judge(evidence: Mapping[int, Evidence], streak: float, vouches: bool) -> dic
     sound = [e for e in evidence.values() if not (e.fault or e.proof) and _passes(e)]
     sizes = [e.size for e in sound if e.compared] or [e.size for e in sound]
     typical = statistics.median_low(sizes) if sizes else 0.0
-    tested = [e for e in sound if e.full or (vouches and e.work)]
-    seen = sum(e.full or bool(e.work and e.work.seen) for e in tested)
+    tested = [e for e in sound if e.verified or (vouches and e.work)]
+    seen = sum(e.verified or bool(e.work and e.work.seen) for e in tested)
     # were it longer in this round, more would be seen of a majority, which is honest
     unseen = len(tested) // 2 + 1 - seen
     streak = min(streak, seen / unseen) if unseen > 0 else streak
@@ -133,9 +133,9 @@ def _judge(
     tested = evidence.work if vouches else None
     seen = tested is not None and tested.seen
     weight, doubt = 1.0, ""
-    if tested is not None and streak and not seen and not evidence.full:
+    if tested is not None and streak and not seen and not evidence.verified:
         weight, doubt = _unseen(tested, streak)
-    most = repeated if evidence.full else LARGEST if seen else TYPICAL
+    most = repeated if evidence.verified else LARGEST if seen else TYPICAL
     scale, bound = _shorten(evidence.size, typical * evidence.stretch, most)
     proof = evidence.proof
     if (refusal := _refusal(evidence)) or proof:
@@ -153,8 +153,8 @@ def _judge(
         evidence.samples,
         distance=evidence.distance,
         p=None if evidence.work is None else evidence.work.p,
-        proven=evidence.full,
-        unfound=bool(evidence.fault) and not evidence.full,
+        verified=evidence.verified,
+        unfound=bool(evidence.fault) and not evidence.verified,
     )
 
 
@@ -188,7 +188,7 @@ def _shorten(size: float, typical: float, most: float) -> tuple[float, str]:
 
 
 def _passes(evidence: Evidence) -> bool:
-    return evidence.full or evidence.distance <= LIMIT
+    return evidence.verified or evidence.distance <= LIMIT
 
 
 def lost(index: int, nodes: Sequence[str], reason: str) -> Judgement:

@@ -18,7 +18,7 @@ def _again(proofs: list[Proof], enabled: bool = True) -> Judged:
     that."""
     judgements = {
         index: Judgement(
-            index, (f"r{index}.s0", f"r{index}.s1"), "suspicious", "large", 0.9, 0.5, proven=True
+            index, (f"r{index}.s0", f"r{index}.s1"), "suspicious", "large", 0.9, 0.5, verified=True
         )
         for index in (0, 1)
     }
@@ -33,7 +33,7 @@ def _again(proofs: list[Proof], enabled: bool = True) -> Judged:
 def test_who_shows_another_update_is_convicted_and_not_paid_for_what_was_repeated() -> None:
     again = _again([_OWN, _OTHERS])
     found = again.judgements[0]
-    assert (found.status, found.blamed, found.proven) == ("malicious", ("r0.s1",), False)
+    assert (found.status, found.blamed, found.verified) == ("malicious", ("r0.s1",), False)
     assert found.reason == "another update"
     assert again.proofs == [_OLD, _OWN, _OTHERS]
 
@@ -45,5 +45,5 @@ def test_who_is_lost_does_not_count_and_is_paid_for_what_was_repeated(
     proofs: list[Proof], enabled: bool
 ) -> None:
     found = _again(proofs, enabled).judgements[0]
-    assert (found.status, found.blamed, found.proven) == ("suspicious", (), True)
+    assert (found.status, found.blamed, found.verified) == ("suspicious", (), True)
     assert found.reason == "large; its update could not be had for the mean"

@@ -152,9 +152,9 @@ def test_it_takes_the_first_of_the_steps_that_it_would_take_otherwise() -> None:
         laboratory = Laboratory(settings)
         found = play(laboratory, 1, slow)
         assert {made.status for made in found.judgements.values()} == {"honest"}
-        assert all(made.proven for made in found.judgements.values())
+        assert all(made.verified for made in found.judgements.values())
         logs.append([node.open().log for node in laboratory.fleet.muster()[4].nodes])
-        assert all(made.proven for made in play(laboratory, 2, slow).judgements.values())
+        assert all(made.verified for made in play(laboratory, 2, slow).judgements.values())
     for few, all_ in zip(*logs, strict=True):
         assert len(few) == 3 and len(all_) == 6
         assert torch.equal(few, all_[:3])

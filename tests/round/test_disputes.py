@@ -99,7 +99,7 @@ def test_with_tied_weights_everybody_is_clean_also_where_the_coordinator_looks(m
     monkeypatch.setattr("tdml.round.auditor.LOOK", 1.0)
     played = Laboratory([*_JOB[4:], *_TIED]).play(1)
     assert played.bans == {}
-    assert all(made.proven for made in played.judgements.values())
+    assert all(made.verified for made in played.judgements.values())
 
 
 @pytest.mark.parametrize("deed", slow_but(["state"], ["activation", "state", "update"]))
@@ -282,5 +282,5 @@ def test_honest_replicas_are_clean_in_every_window(
         played = laboratory.play(number)
         assert played.bans == {}
         assert all(audited.clean == (0, 1, 2) for audited in played.audits.values())
-        assert all(made.proven for made in played.judgements.values())
+        assert all(made.verified for made in played.judgements.values())
         assert played.spent == 4 * 6

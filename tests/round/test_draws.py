@@ -115,7 +115,7 @@ def test_what_others_have_repeated_stays_found_right_where_a_look_can_tell_nothi
 ) -> None:
     monkeypatch.setattr("tdml.round.auditor.LOOK", 1.0)
     judgements = _on("a GPU", {0, 1, 2}, "model.dropout=0.1").play(1).judgements
-    assert all(made.proven for made in judgements.values())
+    assert all(made.verified for made in judgements.values())
 
 
 def test_but_not_where_it_may_be_a_lie_as_small_as_rounding(

@@ -67,7 +67,7 @@ def test_the_mean_is_of_what_was_judged(trust: str, other) -> None:
     assert played.judgements[1].status == ("malicious" if trusted else "suspicious")
     assert played.judgements[1].blamed == (("r1.s1",) if trusted else ())
     assert played.accepted == [0, 2], "whose update is not in the mean does not count"
-    noted = laboratory.engine.judge.standing.unproven.rounds
+    noted = laboratory.engine.judge.standing.contributions.rounds
     key = laboratory.fleet.key
     assert (key("r0.s0") in noted) == trusted, "without trust nothing is ever taken out"
     assert key("r1.s0") not in noted, "nothing of it is in the weights"
@@ -88,7 +88,7 @@ def test_the_mean_is_of_what_was_judged_where_rewards_are_by_improvement(times: 
     assert list(played.bans) == ["r1.s1"]
     assert played.judgements[1].status == "malicious"
     assert played.accepted == [0, 2]
-    noted = laboratory.engine.judge.standing.unproven.rounds
+    noted = laboratory.engine.judge.standing.contributions.rounds
     assert laboratory.fleet.key("r1.s0") not in noted, "nothing of it is in the weights"
 
 

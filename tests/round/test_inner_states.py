@@ -205,7 +205,7 @@ def test_right_steps_from_a_state_that_nobody_has_found_do_not_clear_what_stands
     third = laboratory.play(3)
     assert third.audits[1].clean == (0, 1, 2), "it has done what it was told"
     made = third.judgements[1]
-    assert (made.status, made.weight, made.proven) == ("suspicious", 0, False)
+    assert (made.status, made.weight, made.verified) == ("suspicious", 0, False)
     assert "from what an optimizer was left with, which nobody has found" in made.reason
     assert third.accepted == [0, 2, 3, 4]
     fourth = laboratory.play(4)
@@ -216,12 +216,12 @@ def test_right_steps_from_a_state_that_nobody_has_found_do_not_clear_what_stands
 def test_a_round_is_proven_only_where_what_it_began_with_is(monkeypatch) -> None:
     """Found in full, and begun with what was found in full, or with nothing."""
     laboratory = Laboratory([*_UNSEEN, "trust.budget=1"])
-    assert all(made.proven for made in laboratory.play(1).judgements.values())
+    assert all(made.verified for made in laboratory.play(1).judgements.values())
     left = laboratory.engine.inner._left
     left["r2.s0", 0] = replace(left["r2.s0", 0], found=False)
     for number in (2, 3):
         played = laboratory.play(number)
-        assert {i for i, made in played.judgements.items() if not made.proven} == {2}
+        assert {i for i, made in played.judgements.items() if not made.verified} == {2}
         assert played.audits[2].clean == (0, 1, 2) and played.accepted == [0, 1, 2, 3, 4]
 
 

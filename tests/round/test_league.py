@@ -45,7 +45,7 @@ def test_liars_on_a_kind_of_their_own_are_not_cleared_by_each_other(budget: floa
     assert any(made.distance > 4 for made in played[0].judgements.values())
     for one in played:
         theirs = [one.judgements[i] for i in _LEAGUE if i in one.judgements]
-        assert not any(made.proven for made in theirs)
+        assert not any(made.verified for made in theirs)
         assert all(made.weight == 0 for made in theirs if made.distance > 4)
     assert played[-1].test["accuracy"] > 0.85
 
@@ -101,7 +101,7 @@ def test_who_repeats_the_work_of_most_vouches_for_it(
 ) -> None:
     """Half of them are not most."""
     [one] = _played(1, 1.0, False, others)
-    proven = [one.judgements[index].proven for index in range(6)]
+    proven = [one.judgements[index].verified for index in range(6)]
     assert proven == [index < majority for index in range(6)]
 
 

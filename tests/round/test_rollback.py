@@ -8,21 +8,21 @@ import torch
 from tdml.lab.laboratory import Laboratory
 from tdml.node.node import Node
 from tdml.round.checkpoint import to_keep
-from tdml.round.rollback import Unproven, rounds_until_caught, tainted_rounds
+from tdml.round.rollback import Contributions, rounds_until_caught, tainted_rounds
 from tdml.trust.judgement import Proof
 from tests.round.liars import STEP, Liar
 from tests.round.seats import sit
 
 
 def test_the_rounds_that_may_hold_something() -> None:
-    unproven = Unproven()
+    contributions = Contributions()
     for number in (1, 2, 4):
-        unproven.add(number, ["a"])
-    unproven.add(3, ["b"])
-    assert unproven.tainted(["a"], 5, budget=0.1) == range(1, 5)
-    assert unproven.tainted(["b", "c"], 5, budget=0.1) == range(3, 4)
-    assert not unproven.tainted(["c"], 5, budget=0.1)
-    assert not unproven.tainted(["b"], 3, budget=0.1), (
+        contributions.add_unverified(number, ["a"])
+    contributions.add_unverified(3, ["b"])
+    assert contributions.tainted(["a"], 5, budget=0.1) == range(1, 5)
+    assert contributions.tainted(["b", "c"], 5, budget=0.1) == range(3, 4)
+    assert not contributions.tainted(["c"], 5, budget=0.1)
+    assert not contributions.tainted(["b"], 3, budget=0.1), (
         "the round in which it was found does not count it"
     )
 
@@ -33,38 +33,38 @@ def test_it_goes_back_no_further_than_lies_can_reasonably_go_back() -> None:
         <= 0.01
         < (1 - 0.05) ** (rounds_until_caught(0.1) - 1)
     )
-    unproven = Unproven()
+    contributions = Contributions()
     for number in range(1, 200):
-        unproven.add(number, ["a"])
-    assert unproven.tainted(["a"], 200, budget=0.1)[0] == 200 - rounds_until_caught(0.1)
+        contributions.add_unverified(number, ["a"])
+    assert contributions.tainted(["a"], 200, budget=0.1)[0] == 200 - rounds_until_caught(0.1)
 
 
 def test_liars_who_confess_one_by_one_cannot_keep_a_run_from_its_end() -> None:
-    unproven = Unproven()
-    assert unproven.may_go_back(0, 6, rounds=10)
-    unproven.add(7, ["a"])
-    unproven.forget(0, 6)
-    assert unproven.rounds == {"a": []} and unproven.taken_back == 6
-    assert not unproven.may_go_back(0, 6, rounds=10)
-    assert unproven.may_go_back(2, 6, rounds=10)
+    contributions = Contributions()
+    assert contributions.may_go_back(0, 6, rounds=10)
+    contributions.add_unverified(7, ["a"])
+    contributions.forget(0, 6)
+    assert contributions.rounds == {"a": []} and contributions.taken_back == 6
+    assert not contributions.may_go_back(0, 6, rounds=10)
+    assert contributions.may_go_back(2, 6, rounds=10)
 
 
 def test_what_liars_have_repeated_for_liars_may_hold_something() -> None:
-    unproven = Unproven()
-    unproven.vouch(1, ["a"], ["b", "c"], budget=1)
-    unproven.vouch(2, ["honest"], ["b"], budget=1)
-    unproven.vouch(3, ["b"], ["c"], budget=1)
-    assert not unproven.tainted(["a"], 4, budget=1), "nobody who has found it right is a liar"
-    assert unproven.tainted(["b"], 4, budget=1, liars=["a"]) == range(1, 2)
-    assert not unproven.tainted(["d"], 4, budget=1, liars=["a", "b"]), "that was seen to"
-    assert unproven.tainted(["c"], 4, budget=1, liars=["a", "b"]) == range(1, 4)
-    unproven.forget(1, 3)
-    assert unproven.tainted(["c"], 4, budget=1, liars=["a", "b"]) == range(1, 2)
-    other = Unproven()
-    other.restore(vars(unproven))
-    assert other == unproven
-    unproven.vouch(100, ["a"], ["c"], budget=1)
-    assert unproven.vouched["a"] == {100: ["c"]}, "no run goes back so far"
+    contributions = Contributions()
+    contributions.add_verified(1, ["a"], ["b", "c"], budget=1)
+    contributions.add_verified(2, ["honest"], ["b"], budget=1)
+    contributions.add_verified(3, ["b"], ["c"], budget=1)
+    assert not contributions.tainted(["a"], 4, budget=1), "nobody who has found it right is a liar"
+    assert contributions.tainted(["b"], 4, budget=1, liars=["a"]) == range(1, 2)
+    assert not contributions.tainted(["d"], 4, budget=1, liars=["a", "b"]), "that was seen to"
+    assert contributions.tainted(["c"], 4, budget=1, liars=["a", "b"]) == range(1, 4)
+    contributions.forget(1, 3)
+    assert contributions.tainted(["c"], 4, budget=1, liars=["a", "b"]) == range(1, 2)
+    other = Contributions()
+    other.restore(vars(contributions))
+    assert other == contributions
+    contributions.add_verified(100, ["a"], ["c"], budget=1)
+    assert contributions.vouched["a"] == {100: ["c"]}, "no run goes back so far"
 
 
 class _League(Liar):

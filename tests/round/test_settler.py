@@ -131,5 +131,5 @@ def test_a_look_that_cannot_tell_harms_nobody_and_clears_nobody(
         assert (found.clean, found.looked, found.unsettled) == ((), (), "")
         assert not played.bans
         assert played.accepted == [0, 1, 2]
-        assert not played.judgements[0].proven
+        assert not played.judgements[0].verified
     assert not laboratory.engine.judge.debts.owing

@@ -284,7 +284,7 @@ def test_who_is_watched_has_all_of_a_round_repeated_whatever_the_budget():
     assert not judge.debts.watched
     others = [index for index in (0, 2) if index in played.audits]
     assert others and all(len(played.audits[index].clean) < 3 for index in others)
-    noted = judge.standing.unproven.rounds
+    noted = judge.standing.contributions.rounds
     assert set(noted) == {key("r0.s0"), key("r2.s0")}, "a part of them was not repeated"
 
 

@@ -38,7 +38,7 @@ def test_it_is_audited_for_that_when_it_stands_farther_out_than_ever_and_counts_
     mine = [played.judgements[0] for played in rounds]
     at_once = [judgement for judgement in mine if judgement.distance > LIMIT]
     assert 1 <= len(at_once) <= _ROUNDS // 2
-    assert all(judgement.proven for judgement in at_once)
+    assert all(judgement.verified for judgement in at_once)
     assert all(judgement.accepted for judgement in mine)
     assert sum(judgement.distance == LIMIT for judgement in mine) >= _ROUNDS // 3
 

@@ -14,7 +14,7 @@ _JOB = [
 def test_of_what_was_all_repeated_only_what_chance_chose_is_verified() -> None:
     laboratory = Laboratory(_JOB)
     judgements = [j for r in range(1, 9) for j in laboratory.play(r).judgements.values()]
-    assert all(judgement.proven for judgement in judgements), "the budget pays for everything"
+    assert all(judgement.verified for judgement in judgements), "the budget pays for everything"
     windows = [3 * judgement.repeated / judgement.samples for judgement in judgements]
     assert set(windows) <= {0, 1, 2, 3}
     mean, draws = sum(windows) / len(windows) / 3, 3 * len(windows)

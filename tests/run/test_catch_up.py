@@ -8,7 +8,7 @@ from tdml.lab.laboratory import Laboratory
 from tdml.models import whole
 from tdml.round.checkpoint import Checkpoint
 from tdml.round.played import Round
-from tdml.round.rollback import Unproven
+from tdml.round.rollback import Contributions
 from tdml.run.coordinator import Coordinator
 from tests.cluster.fleets import make_fleet
 
@@ -19,16 +19,16 @@ _JOB = [
 
 
 def test_a_league_whose_own_word_is_all_that_it_has_is_named_when_the_run_goes_back() -> None:
-    unproven, went = Unproven(), list[Round]()
+    contributions, went = Contributions(), list[Round]()
     for key, other in (("a", "b"), ("b", "a")):
-        unproven.vouch(1, [key], [other], budget=1)
+        contributions.add_verified(1, [key], [other], budget=1)
     trust = SimpleNamespace(budget=1, rollback="auto")
     Coordinator._catch_up(
         SimpleNamespace(
             keeping=SimpleNamespace(best=lambda number: None),
             last_round=2,
             engine=SimpleNamespace(
-                judge=SimpleNamespace(standing=SimpleNamespace(unproven=unproven))
+                judge=SimpleNamespace(standing=SimpleNamespace(contributions=contributions))
             ),
             job=SimpleNamespace(config=SimpleNamespace(trust=trust)),
             _banned_before={"a": "r1.s0", "b": "r2.s0"},

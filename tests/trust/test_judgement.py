@@ -28,18 +28,18 @@ def one(streak: float = 5, vouches: bool = True, **given: object):
         ({"work": SEEN, "size": 6.0}, 1, 0.5, "suspicious"),
         ({"size": 1.4}, 1, 1, "honest"),
         ({"size": 3.0}, 1, 0.5, "suspicious"),
-        ({"full": True, "size": 2.9}, 1, 1, "honest"),
+        ({"verified": True, "size": 2.9}, 1, 1, "honest"),
         ({"work": UNSEEN}, 0.9, 1, "suspicious"),
-        ({"work": UNSEEN, "full": True}, 1, 1, "honest"),
+        ({"work": UNSEEN, "verified": True}, 1, 1, "honest"),
         ({"audited": Audited(clean=(0,))}, 1, 1, "honest"),
         ({"distance": 4.0}, 1, 1, "honest"),
         ({"distance": 5.0, "departure": "far"}, 0, 1, "suspicious"),
-        ({"distance": 5.0, "departure": "far", "full": True}, 1, 1, "honest"),
+        ({"distance": 5.0, "departure": "far", "verified": True}, 1, 1, "honest"),
         ({"fault": "not finite"}, 0, 1, "suspicious"),
-        ({"fault": "not finite", "full": True}, 0, 1, "suspicious"),
+        ({"fault": "not finite", "verified": True}, 0, 1, "suspicious"),
         ({"audited": Audited(unsettled="nobody is confirmed")}, 0, 1, "suspicious"),
         ({"proof": Proof(("b",), "it lied")}, 0, 1, "malicious"),
-        ({"proof": Proof(("b",), "it lied"), "full": True, "work": SEEN}, 0, 1, "malicious"),
+        ({"proof": Proof(("b",), "it lied"), "verified": True, "work": SEEN}, 0, 1, "malicious"),
     ],
 )
 def test_what_counts(given: dict, weight: float, scale: float, status: str) -> None:
@@ -48,12 +48,12 @@ def test_what_counts(given: dict, weight: float, scale: float, status: str) -> N
     assert bool(made.reason) == (status != "honest"), "whatever does not count in full says why"
     assert made.accepted == (weight > 0)
     assert made.blamed == (("b",) if status == "malicious" else ())
-    assert made.proven == given.get("full", False)
-    assert made.unfound == ("fault" in given and not made.proven), "statistics alone hurt nobody"
+    assert made.verified == given.get("verified", False)
+    assert made.unfound == ("fault" in given and not made.verified), "statistics alone hurt nobody"
 
 
 @pytest.mark.parametrize(
-    ("audited", "full"),
+    ("audited", "verified"),
     [
         (Audited(clean=(0, 1, 2)), True),
         (Audited(clean=(0, 2)), False),
@@ -63,9 +63,9 @@ def test_what_counts(given: dict, weight: float, scale: float, status: str) -> N
     ],
 )
 def test_a_round_was_repeated_in_full_only_where_nothing_was_found_amiss(
-    audited: Audited, full: bool
+    audited: Audited, verified: bool
 ) -> None:
-    assert audited.is_full(range(3)) == full
+    assert audited.all_clean(range(3)) == verified
 
 
 def test_sizes_after_fewer_steps_say_nothing_of_the_others() -> None:
@@ -88,7 +88,7 @@ def test_more_steps_may_make_an_update_larger_and_nobody_elses_smaller() -> None
 def test_of_two_who_was_repeated_by_the_other_counts_at_any_size() -> None:
     """Nothing tells which size is usual, and of the two one is honest if the other lies. With three
     two may be in league."""
-    large = evidence(size=5.0, full=True)
+    large = evidence(size=5.0, verified=True)
     made = judge({0: large, 1: evidence()}, 5, True)
     assert (made[0].status, made[0].scale) == ("honest", 1)
     assert judge({0: evidence(size=5.0), 1: evidence()}, 5, True)[0].scale == pytest.approx(0.3)
@@ -116,7 +116,7 @@ def test_who_was_not_seen_counts_the_less_the_better_honest_work_is_seen(
 ) -> None:
     made = one(streak=streak, work=UNSEEN)
     assert made.weight == pytest.approx(weight, abs=1e-9)
-    assert (made.status, made.proven) == ("suspicious", False)
+    assert (made.status, made.verified) == ("suspicious", False)
 
 
 @pytest.mark.parametrize("beta", [0.1, 0.3, 0.5, 0.7, 0.9, 0.97, 0.99, 0.999])
@@ -146,7 +146,7 @@ def test_where_less_of_a_majority_is_seen_than_before_the_rest_counts_more(
 
 @pytest.mark.parametrize(
     ("other", "weight"),
-    [({"work": SEEN}, 0.98), ({"full": True}, 0.98), ({"work": UNSEEN}, 1), ({}, 1)],
+    [({"work": SEEN}, 0.98), ({"verified": True}, 0.98), ({"work": UNSEEN}, 1), ({}, 1)],
 )
 def test_where_nobody_was_seen_nobody_counts_less_than_another(other: dict, weight: float) -> None:
     """As in rounds that change little, where the test sees hardly anybody."""
