@@ -18,7 +18,7 @@ _NOT_HAD_AGAIN = "its update could not be had for the mean"
 
 @dataclass(frozen=True)
 class Mean:
-    """What updates come to, (d_s,) float32 by stage, and those of which replicas."""
+    """The mean of the updates of some replicas: (d_s,) float32 by stage."""
 
     stages: list[torch.Tensor]
     replicas: Sequence[int]
@@ -31,9 +31,9 @@ def mean(
     replicas: Sequence[int],
     judgements: Mapping[int, Judgement],
 ) -> Mean:
-    """The mean of the updates of some replicas. Where one of them is lost on the way, or shows
-    something else than it was judged by, which is noted in `gathered`, it is taken again without
-    it."""
+    """The mean of the updates of some replicas. A replica that is lost on the way, or that shows
+    another update than the one that was judged, which is noted in `gathered`, is left out: then the
+    mean is taken again without it."""
     if not replicas:
         return Mean([torch.zeros(layout.size) for layout in job.layouts], replicas)
     means = [torch.empty(layout.size) for layout in job.layouts]
@@ -58,7 +58,7 @@ def _is_sound(
     place: BlockPlace,
     blocks: Mapping[int, torch.Tensor],
 ) -> bool:
-    """Whether a block is here, and the one that was judged."""
+    """Whether a replica's block is there, and is the one that was judged."""
     if place in gathered.kept or index not in blocks:
         return index in blocks
     return check_block(gathered, job, index, place, blocks[index])
@@ -79,10 +79,11 @@ def _combine(
     combine(block, weights, scales, parameters, out)
 
 
-def look_again(job: Job, judged: Judged, gathered: Gathered, missing: Collection[int]) -> Judged:
-    """What was judged, but for replicas whose updates are `missing` from the mean: they do not
-    count. Nodes of whom another update came than they had committed to have proven that
-    themselves."""
+def without_missing(
+    job: Job, judged: Judged, gathered: Gathered, missing: Collection[int]
+) -> Judged:
+    """What was judged, with the updates that are `missing` from the mean not counted. Nodes that
+    have shown another update than they had committed to are convicted by it."""
     more = [p for p in gathered.proofs if job.config.trust.enabled and p not in judged.proofs]
     judgements = dict(judged.judgements)
     for index in missing:

@@ -197,9 +197,9 @@ class Coordinator:
             self.recorder.close_round(played, refusals)
             self.monitor.best.add(played.number, played.validation)
             self.keeping.best(played.number)
-            played.seconds = self.engine.seconds
+            played.seconds = self.engine.clock.seconds
             self.keeping.checkpoint(played.number, json.dumps(line_of(played)), self.notices)
-        played.seconds = self.engine.seconds
+        played.seconds = self.engine.clock.seconds
         self.monitor.round(played)
 
     def _refusals(self, offences: Sequence[Offence]) -> list[tuple[str, str]]:

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tdml.round.aggregate import look_again
+from tdml.round.aggregate import without_missing
 from tdml.round.audits import Audits
 from tdml.round.judge import Judged
 from tdml.trust.judgement import Judgement, Proof
@@ -24,7 +24,7 @@ def _again(proofs: list[Proof], enabled: bool = True) -> Judged:
     }
     judged = Judged(judgements, [_OLD], Audits(), 0.0, ())
     job = SimpleNamespace(config=SimpleNamespace(trust=SimpleNamespace(enabled=enabled)))
-    again = look_again(job, judged, SimpleNamespace(proofs=[_OLD, *proofs]), [0])
+    again = without_missing(job, judged, SimpleNamespace(proofs=[_OLD, *proofs]), [0])
     assert again.judgements[1] == judgements[1]
     assert (again.judgements[0].weight, again.judgements[0].scale) == (0.0, 1.0)
     return again
