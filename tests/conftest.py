@@ -1,10 +1,6 @@
 """What all tests share."""
 
-import atexit
 import gc
-import os
-import shutil
-import tempfile
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
@@ -13,18 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tdml import config
+from tests import environment  # noqa: F401 - before torch, which reads it once
 from tests.composing import compose_once
 from tests.rehearsing import rehearse_once
 
 if TYPE_CHECKING:
     from tests.jobs import Result
-
-os.environ["OMP_NUM_THREADS"] = "1"  # the ranks of a test job share two cores
-os.environ["TORCH_CPP_LOG_LEVEL"] = "FATAL"
-os.environ["RES_OPTIONS"] = "timeout:1 attempts:2"  # as in every process of a job
-# the keys of test nodes are none of the user's
-os.environ["HOME"] = tempfile.mkdtemp(prefix="tdml-home-")
-atexit.register(shutil.rmtree, os.environ["HOME"], ignore_errors=True)
 
 _CIFAR10 = Path(__file__).resolve().parents[2] / "shared" / "data"
 
