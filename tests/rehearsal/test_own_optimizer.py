@@ -54,6 +54,17 @@ class Noisy(torch.optim.SGD):
             parameter.add_(torch.randn_like(parameter))
 
 
+class Jittery(torch.optim.SGD):
+    """Draws once for all its parameters: each stage does, and the whole model once."""
+
+    @torch.no_grad()
+    def step(self):
+        super().step()
+        jitter = torch.randn(())
+        for parameter in self.param_groups[0]["params"]:
+            parameter.add_(jitter)
+
+
 @pytest.mark.parametrize("optimizer", ["Normed", "Deeper"])
 def test_an_optimizer_that_looks_at_several_parameters_is_refused_where_they_are_parted(optimizer):
     told = rf"train.optimizer=.*{optimizer}: the step of .* a node has those of its stage alone"
@@ -77,8 +88,9 @@ def test_an_optimizer_that_looks_at_single_parameters_is_not_accused(stages, cli
     assert through(cuts=(2,), stages=stages, clip_norm=clip_norm, **chosen) == ""
 
 
-def test_an_optimizer_that_draws_is_not_accused_of_anything_else():
-    chosen = {"target": f"{USERS}.plain", "optimizer": f"{HERE}.Noisy"}
+@pytest.mark.parametrize("optimizer", ["Noisy", "Jittery"])
+def test_an_optimizer_that_draws_is_not_accused_of_anything_else(optimizer):
+    chosen = {"target": f"{USERS}.plain", "optimizer": f"{HERE}.{optimizer}"}
     assert "the optimizer draw at random" in through(cuts=(2,), repeatable="warn", **chosen)
 
 

@@ -13,6 +13,10 @@ from tdml.trust.judgement import Proof
 from tests.round.liars import STEP, Liar
 from tests.round.seats import sit
 
+_SMALL = [
+    "model=mlp", "model.hidden=16", "data.size=8", "model.features=192", "topology.stages=1",
+]  # fmt: skip
+
 
 def test_the_rounds_that_may_hold_something() -> None:
     contributions = Contributions()
@@ -81,9 +85,8 @@ def test_what_a_league_has_found_right_of_its_own_is_taken_out_when_both_are_pro
     """Everything is repeated, so nothing of it was noted."""
     monkeypatch.setattr("tdml.round.auditor.LOOK", 0.0)
     laboratory = Laboratory(
-        ["model=mlp", "model.hidden=16", "data.size=8", "model.features=192", "sync.local_steps=6",
-         "topology.replicas=4", "topology.stages=1", "trust.budget=1", "rounds=4", "seed=2",
-         "trust.audit_windows=1"]
+        [*_SMALL, "topology.replicas=4", "sync.local_steps=6", "trust.budget=1", "rounds=4",
+         "seed=2", "trust.audit_windows=1"]
     )  # fmt: skip
     for name in ("r2.s0", "r3.s0"):
         sit(laboratory, name, _League)
@@ -91,6 +94,16 @@ def test_what_a_league_has_found_right_of_its_own_is_taken_out_when_both_are_pro
     assert [round_.number for round_ in played] == [1, 2, 3, 1, 2, 3]
     assert [round_.accepted for round_ in played[:2]] == [[0, 1, 2, 3]] * 2
     assert played[2].bans.keys() == {"r2.s0", "r3.s0"} and played[2].tainted == range(1, 3)
+
+
+def test_who_was_proven_to_lie_before_may_have_been_found_right_by_who_is_now() -> None:
+    laboratory = Laboratory([*_SMALL, "topology.replicas=3", "trust.budget=1"])
+    judge, key = laboratory.engine.judge, laboratory.fleet.key
+    judge.standing.contributions.add_verified(1, [key("r1.s0")], [key("r2.s0")], budget=1)
+    proofs = [Proof(("r2.s0",), "it lied")]
+    assert not judge.tainted(3, proofs)
+    laboratory.fleet.banned.append("r1.s0")
+    assert judge.tainted(3, proofs) == range(1, 2)
 
 
 def test_checkpoints_are_kept_at_growing_distances() -> None:

@@ -1,5 +1,6 @@
 """Who stands out because of what it was given, round after round, and was found clean there."""
 
+import pytest
 import torch
 
 from tdml.lab.laboratory import Laboratory
@@ -52,6 +53,12 @@ class Exaggerates(Node):
         return 10 * update if round_number >= self.when else update
 
 
+def test_nothing_is_usual_that_nobody_has_found_clean() -> None:
+    played = laboratory("trust.budget=0")
+    assert played.run(1)[0].judgements[0].distance > LIMIT
+    assert played.engine.judge.standing.usual == Usual()
+
+
 def test_it_cannot_do_what_it_has_never_done() -> None:
     played = laboratory("trust.rollback=off")
     sit(played, "r0.s0", Exaggerates)
@@ -100,3 +107,12 @@ def test_what_was_overdrawn_for_them_is_paid_before_who_worked_is_tested() -> No
         judgements = played.run(1)[0].judgements.values()
         tested.append([judgement.p is not None for judgement in judgements])
     assert tested == [[True] * 5, [False] * 5]
+
+
+def test_the_test_of_who_worked_is_paid_from_the_same_purse(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tdml.trust.suspicion.Purse.choose", lambda *_: ({}, {}))
+    played = laboratory("trust.budget=0.95", "sync.local_steps=12", "data.shares=null")
+    spent = played.run(1)[0].spent
+    assert spent > 0 and played.engine.judge.standing.purse.steps == -spent

@@ -86,6 +86,7 @@ def test_who_hands_in_another_s_numbers_stands_out_without_limit_but_a_majority_
     updates[3] = updates[1]
     found = screen(updates)
     assert found.suspects == (1, 3) and math.isinf(found.distances[3])
+    assert not any(map(math.isinf, found.beyond[3].values())), "which is usual of nobody"
     assert not screen(torch.ones(5, 100)).suspects
     updates[4] = updates[1]
     assert not any(map(math.isinf, screen(updates).distances.values())), "three of five"
