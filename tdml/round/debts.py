@@ -73,7 +73,7 @@ class Debts:
     def note(self, gathered: Gathered, silent: set[str]) -> None:
         """Nodes that did not answer in a round owe their own work of it."""
         start = gathered.start
-        silent = set() if self._stood_still(start) else silent
+        silent = set() if start.stood_still(self._fleet.pauses) else silent
         kinds = {r.index: r.kind for r in self._fleet.mustered(sorted(gathered.names))}
         for index, names in gathered.names.items():
             group = tuple(self._fleet.key(name) for name in names if name in silent)
@@ -204,14 +204,9 @@ class Debts:
         """Have one of those who have not shown what they owe in a round replaced, by chance, if
         there is a spare. It cannot show it any more: its slot is another's."""
         chosen = names[int(torch.randint(len(names), (), generator=draw))]
-        if not self._stood_still(start) and self._fleet.stand_down(chosen):
+        if not start.stood_still(self._fleet.pauses) and self._fleet.stand_down(chosen):
             key = self._fleet.key(chosen)
             self.owing[key] = replace(self.owing[key], weights=[])
-
-    def _stood_still(self, start: RoundStart) -> bool:
-        """Whether the coordinator has, in a round: nodes gave it up meanwhile, so that they did not
-        answer says nothing."""
-        return self._fleet.pauses > start.pauses
 
     def state(self) -> dict:
         """What a checkpoint must keep."""

@@ -55,7 +55,7 @@ class Engine:
         self._pace = Pace()
         self.balance = Balance(job.steps, job.config.sync.balance)
         self.steps: dict[int, int] = {}  # of the round, by replica
-        self._late: dict[int, tuple[str, ...]] = {}  # nodes of the last round, by replica
+        self._late: dict[int, Sequence[str]] = {}  # nodes of the last round, by replica
         # What folds is compiled while the replicas train, not when their updates wait for it.
         ready = torch.zeros(job.config.topology.most, 1)
         threading.Thread(target=fold, args=(ready,), daemon=True).start()
@@ -157,8 +157,9 @@ class Engine:
                 deadline.leave(replica.index)
 
         done = self.fleet.each(do, self.training)
-        self.balance.close(names, deadline.late)
-        self._give_up_the_late(names, deadline.late)
+        late = set() if start.stood_still(self.fleet.pauses) else deadline.late
+        self.balance.close(names, late)
+        self._give_up_the_late(names, late)
         redone = {index: made for index, made in redone.items() if index not in deadline.late}
         return {index: trained for index, trained in done.items() if trained}, redone
 
@@ -182,9 +183,7 @@ class Engine:
         note(len(order.batches))
         return Trained(report.loss, commitments)
 
-    def _give_up_the_late(
-        self, names: Mapping[int, tuple[str, ...]], late: Collection[int]
-    ) -> None:
+    def _give_up_the_late(self, names: Mapping[int, Sequence[str]], late: Collection[int]) -> None:
         """Give up the replicas that are late twice in a row, unless all of them are."""
         twice = [index for index in late if self._late.get(index) == names[index]]
         self._late = {index: names[index] for index in late}

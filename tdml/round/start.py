@@ -23,6 +23,11 @@ class RoundStart:
     unverified_inner: Collection[int]  # replicas with such a state that nobody has verified
     pauses: int  # how often the coordinator had stood still before
 
+    def stood_still(self, pauses: int) -> bool:
+        """Whether the coordinator has since then, of so many `pauses` in all. Nodes have given it
+        up meanwhile: that they did not answer, or not in time, says nothing."""
+        return pauses > self.pauses
+
     def draw(self, *purpose: str) -> torch.Generator:
         """The generator of the round's draws for one purpose: independent of all others'."""
         return torch.Generator().manual_seed(derive(self.secret, *purpose))

@@ -3,6 +3,7 @@
 import pytest
 
 from tdml.lab.laboratory import Laboratory
+from tdml.round.deadline import Deadline
 from tests.round.seats import sit
 from tests.round.test_silence import _JOB as JOB
 from tests.round.test_silence import Silent
@@ -50,3 +51,24 @@ def test_nobody_is_parted_from_who_could_not_show_what_it_owes_meanwhile(fails, 
     del vars(node)[fails], vars(judge.collector)[when]
     assert "has shown its work of round 1" in laboratory.play(3).judgements[1].reason
     assert laboratory.play(4).judgements[1].nodes == ("r1.s0", "r1.s1")
+
+
+def test_who_is_late_for_that_in_two_rounds_is_not_given_up_nor_slow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    laboratory = Laboratory([*JOB, "sync.balance=true"])
+
+    class StandsStill(Deadline):
+        def passed(self, replica):
+            if replica != 2:
+                return None
+            laboratory.fleet.pauses += 1
+            self.late.add(replica)
+            return "late"
+
+    monkeypatch.setattr("tdml.round.engine.Deadline", StandsStill)
+    for number in (1, 2):
+        assert laboratory.play(number).judgements[2].reason == "late"
+    monkeypatch.undo()
+    assert laboratory.play(3).accepted == [0, 1, 2]
+    assert laboratory.engine.steps[2] == laboratory.job.steps[2]
