@@ -9,7 +9,7 @@ from tdml import cli
 from tdml.bench import json_file
 from tdml.bench.throughput_page import page_text
 
-_STARTED = {"seconds": 6.04, "bytes": {"coordinator": 300 << 20, "r0.s0": 512 << 20}}
+_STARTED = {"seconds": 6.04, "bytes": {"coordinator": 900 << 20, "r0.s0": 512 << 20}}
 _ALONE = {"seconds": 3.0, "bytes": {"plain loop": 400 << 20}}
 
 
