@@ -148,6 +148,7 @@ class Engine:
             try:
                 if debt := owing.get(replica.index):
                     redone[replica.index] = collector.call_in(replica, debt, start.nonce, late)
+                    deadline.finished(replica.index)
                     return None
                 steps = start.steps[replica.index]
                 inner = start.inner.get(replica.index, ())

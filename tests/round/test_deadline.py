@@ -155,3 +155,5 @@ def test_a_round_waits_for_all_as_long_as_they_have_something_to_do(monkeypatch)
     laboratory.play(3)
     assert [waited for waited, _ in deadlines] == [[0, 1, 2, 3]] * 3
     assert not any(deadline._waiting for _, deadline in deadlines)
+    known = [replica for replica, _ in deadlines[-1][1]._known]
+    assert known.count(2) == 3, "of three two may have done so, and the last one stall"
