@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,12 @@ def test_a_notebook_has_all_from_one_import() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True
     )
     assert done.stdout == "screen Attack\n"
+
+
+def test_a_job_may_be_played_beside_the_main_thread() -> None:
+    """As widgets of a notebook do, and schedulers."""
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(tdml.train, "rounds=none").result() == 1
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -80,8 +81,10 @@ def leave(number: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Signals that end a run go to `handler`."""
-    before = {number: signal.signal(number, handler) for number in interrupts()}
+    """Signals that end a run go to `handler`; beside the main thread, which alone is told of them,
+    to whoever it has said."""
+    mine = interrupts() if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.signal(number, handler) for number in mine}
     try:
         yield
     finally:
