@@ -111,6 +111,8 @@ def _import_error(error: ImportError) -> str:
         return f"{reason.filename}, line {reason.lineno}: {reason.msg}"
     if isinstance(reason, ModuleNotFoundError) and path and reason.name == path[1]:
         module, _, name = path[1].rpartition(".")
+        if module == "__main__":  # as in a notebook
+            return f"nodes are processes of their own: put {name} into a file, such as mine.{name}"
         return f"{module} has no {name}" if module else f"there is no {name}"
     return one_line(reason or error)
 

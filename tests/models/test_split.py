@@ -121,6 +121,10 @@ def always_evaluated():
             "model=no_such_package.model cannot be used: No module named 'no_such_package'",
         ),
         (
+            {"_target_": "__main__.Net"},
+            "model=__main__.Net cannot be used: nodes are processes of their own: put Net into a",
+        ),
+        (
             CNN | {"colour": 1},
             "unexpected keyword argument 'colour': leave out model.colour ('~model.colour' where a file",
         ),
@@ -143,6 +147,7 @@ def always_evaluated():
     ids=[
         "function",
         "package",
+        "notebook",
         "setting",
         "no module",
         "list",
