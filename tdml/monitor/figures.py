@@ -1,6 +1,7 @@
 """The figures, made with matplotlib and without a display."""
 
 import io
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -138,8 +139,19 @@ def _draw_losses(axes: Axes, lines: Sequence[dict[str, Any]]) -> None:
 
 def to_svg(figure: Figure) -> str:
     """The figure as an SVG element to be put into a page; the same text for the same figure."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "Glyph .* missing")
+        try:
+            return _drawn(figure, "path")
+        except UserWarning:  # what our font lacks, as for Chinese names, that of a browser has
+            warnings.filterwarnings("ignore", "Glyph .* missing")
+            return _drawn(figure, "none")
+
+
+def _drawn(figure: Figure, letters: str) -> str:
+    """`letters`: as matplotlib's setting svg.fonttype."""
     buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": "tdml"}):
+    with matplotlib.rc_context({"svg.hashsalt": "tdml", "svg.fonttype": letters}):
         # not figure.savefig(), which draws twice
         FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
     text = buffer.getvalue()

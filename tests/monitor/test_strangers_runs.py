@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -94,6 +95,16 @@ def test_a_name_is_no_mathematics(sound: Path, tmp_path: Path) -> None:
     with_setting("name", r"'$\foo$'")(run)
     write_comparison([run], tmp_path / "out")
     assert r"<!-- $\foo$  0.500 -->" in (tmp_path / "out" / "accuracy.svg").read_text()
+
+
+@pytest.mark.timeout(60)
+def test_a_name_may_have_letters_that_the_font_lacks(sound: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(sound, tmp_path / "run")
+    with_setting("name", "模型")(run)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        write_comparison([run], tmp_path / "out")
+    assert ">模型  0.500</text>" in (tmp_path / "out" / "accuracy.svg").read_text()
 
 
 def test_a_name_does_not_control_the_terminal(
