@@ -1,9 +1,9 @@
 """`tdml export`: a run's model in the forms that others read."""
 
 import json
-import shutil
 import warnings
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import torch
@@ -71,9 +71,12 @@ def _fill(run: Path, folder: Path, weights: dict[str, torch.Tensor]) -> None:
             model.load_state_dict(weights)
         if settings.model.lora.rank and settings.model.pretrained is None:
             model = model.merge_and_unload()  # of a model that lies nowhere
-        with warnings.catch_warnings():
+        # moved to their places, where a stranger may have left links
+        with warnings.catch_warnings(), TemporaryDirectory(dir=folder) as made:
             warnings.simplefilter("ignore")  # of what peft decides by itself
-            model.save_pretrained(folder)
+            model.save_pretrained(made)
+            for file in Path(made).iterdir():
+                file.replace(folder / file.name)
     elif name == "tdml.models.gpt":
         with refusing(misfit, _MISFITS):
             renamed, config = as_gpt2(weights, settings.model)
@@ -83,7 +86,7 @@ def _fill(run: Path, folder: Path, weights: dict[str, torch.Tensor]) -> None:
         _save(weights, folder / f"model{_SUFFIX}")
     tokenizer = Path(settings.data.get("tokenizer") or "")
     if _is_tokenizer(tokenizer):
-        shutil.copyfile(tokenizer, folder / "tokenizer.json")
+        replace_file(folder / "tokenizer.json", tokenizer.read_text(encoding="utf-8"))
 
 
 def _check_plain(run: Path, model: DictConfig) -> None:
@@ -112,6 +115,8 @@ def _save(weights: dict[str, torch.Tensor], file: Path) -> None:
     whole_tensors = {
         name: tensor.clone().contiguous() for name, tensor in weights.items()
     }  # it refuses shared memory
+    if file.is_symlink():
+        file.unlink()  # or what it leads to would be touched
     file.touch()
     readable_by = file.stat().st_mode
     save_file(whole_tensors, file, metadata={"format": "pt"})
