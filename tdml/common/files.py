@@ -21,8 +21,9 @@ def replace_file(path: Path, text: str) -> None:
 def write_whole(path: Path, parts: Iterable[bytes | memoryview], partial: Path) -> None:
     """As `replace_file`, of several parts, one after the other; the file is called `partial` until
     they are on the disk."""
+    partial.unlink(missing_ok=True)  # of one that was killed; or a link, which a stranger has left
     try:
-        with partial.open("wb") as file:
+        with partial.open("xb") as file:
             for part in parts:
                 file.write(part)
             file.flush()

@@ -51,3 +51,12 @@ def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
         "untouched",
         "new",
     )
+
+
+def test_a_link_in_the_place_of_the_partial_file_is_not_followed(tmp_path: Path) -> None:
+    """Whoever fills a folder with links for all numbers of processes has nothing written."""
+    (tmp_path / "victim").write_text("precious")
+    (tmp_path / f".page.{os.getpid()}").symlink_to(tmp_path / "victim")
+    replace_file(tmp_path / "page", "new")
+    assert (tmp_path / "victim").read_text() == "precious"
+    assert (tmp_path / "page").read_text() == "new" and not (tmp_path / "page").is_symlink()
