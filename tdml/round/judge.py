@@ -18,9 +18,9 @@ from tdml.round.evidence import (
     window_steps,
 )
 from tdml.round.fleet import Fleet
-from tdml.round.former import mark
 from tdml.round.gather import Gathered, updates_of
 from tdml.round.job import Job
+from tdml.round.past_updates import mark_resubmitted
 from tdml.round.reports import look_at_reports
 from tdml.round.settler import Keep
 from tdml.round.standing import Standing
@@ -59,8 +59,8 @@ class Judge:
         replicas, usual = gathered.replicas, self.standing.usual
         known = {index: usual.of(self._keys(gathered, index)) for index in replicas}
         screening = screen_sums(gathered.sums, replicas, compared(self._job, gathered), known)
-        again = self.standing.former.again(gathered.start.number, self._contents(gathered))
-        return mark(screening, again)
+        past, contents = self.standing.past_updates, self._contents(gathered)
+        return mark_resubmitted(screening, past.resubmitted(gathered.start.number, contents))
 
     def _contents(self, gathered: Gathered) -> dict[int, dict[int, str]]:
         """Of the updates that are compared, by replica and stage, but for those of zeros."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
-from tdml.round.former import Former
+from tdml.round.past_updates import PastUpdates
 from tdml.round.rollback import Contributions
 from tdml.trust.judgement import Power
 from tdml.trust.suspicion import Purse, Suspicion
@@ -43,7 +43,7 @@ class Standing:
     purse: Purse = field(default_factory=Purse)
     power: Power = field(default_factory=Power)
     contributions: Contributions = field(default_factory=Contributions)
-    former: Former = field(default_factory=Former)
+    past_updates: PastUpdates = field(default_factory=PastUpdates)
     usual: Usual = field(default_factory=Usual)
     unheard: set[str] = field(default_factory=set)
 
@@ -54,7 +54,7 @@ class Standing:
             "purse": asdict(self.purse),
             "power": asdict(self.power),
             "unproven": asdict(self.contributions),
-            "former": asdict(self.former),
+            "former": asdict(self.past_updates),
             "usual": asdict(self.usual),
             "unheard": sorted(self.unheard),
         }
@@ -64,5 +64,5 @@ class Standing:
         self.suspicion = Suspicion(dict(state["suspicion"]["by_node"]))
         self.purse, self.power = Purse(**state["purse"]), Power(**state["power"])
         self.contributions.restore(state["unproven"])
-        self.former, self.usual = Former(**state["former"]), Usual(**state["usual"])
+        self.past_updates, self.usual = PastUpdates(**state["former"]), Usual(**state["usual"])
         self.unheard = set(state["unheard"])

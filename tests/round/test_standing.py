@@ -2,7 +2,7 @@
 
 from tdml.lab.laboratory import Laboratory
 from tdml.round.checkpoint import _FORM
-from tdml.round.former import Former
+from tdml.round.past_updates import PastUpdates
 from tdml.round.rollback import Contributions
 from tdml.trust.judgement import Power
 from tdml.trust.suspicion import Purse, Suspicion
@@ -15,7 +15,7 @@ def test_all_of_it_is_kept_and_comes_back() -> None:
     standing, kinds = judge.standing, judge.auditor.settler.kinds
     standing.suspicion, standing.purse = Suspicion({"r0.s0": 0.5}), Purse(7.0)
     standing.power, standing.contributions = Power(4), Contributions({"a key": [1, 2]}, 3)
-    standing.former = Former({2: ["an update"]})
+    standing.past_updates = PastUpdates({2: ["an update"]})
     standing.usual.add(["a key", "another"], {"size": 5.0})
     standing.unheard.add("a key")
     kinds.tolerance.learn("a GPU", "a processor", 1e-6)

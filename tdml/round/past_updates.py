@@ -1,5 +1,5 @@
-"""Updates that were handed in before. Other weights and other samples never lead to the same
-numbers again, so whoever hands them in stands out beyond every limit."""
+"""Updates that are handed in a second time. Honest work on other weights and other samples never
+leads to the same numbers, so whoever hands in an old update stands out beyond every limit."""
 
 import math
 from collections.abc import Collection, Mapping
@@ -11,20 +11,21 @@ _ROUNDS = 32  # that are remembered: every checkpoint holds all of them
 
 
 @dataclass
-class Former:
-    """The contents of the updates of the last rounds, by their numbers."""
+class PastUpdates:
+    """The digests of the updates of the last rounds, by the rounds' numbers."""
 
     rounds: dict[int, list[str]] = field(default_factory=dict)
 
-    def again(self, number: int, updates: Mapping[int, Mapping[int, str]]) -> set[int]:
-        """The replicas that hand in, in some stage, what somebody had handed in in another round.
-        Where most do nothing is learnt, as in a frozen stage, and nobody stands out. A round that
-        was taken back comes again, in which the honest may well do the same.
+    def resubmitted(self, number: int, updates: Mapping[int, Mapping[int, str]]) -> set[int]:
+        """Which replicas hand in, in some stage, what a replica had handed in in another round. The
+        updates of this round are remembered.
+
+        Where most of them do so, the stage learns nothing, as one that is frozen, and nobody stands
+        out. A round that was taken back is played again: it may well lead to the same.
 
         Args:
             number: of the round.
-            updates: the contents of its updates, by replica and stage, but for those of zeros,
-                which are no sign of anything. They are remembered.
+            updates: the digests of its updates, by replica and stage, without those of zeros.
         """
         self.rounds.pop(number, None)
         known = {content for contents in self.rounds.values() for content in contents}
@@ -38,8 +39,8 @@ class Former:
         return replicas
 
 
-def mark(screening: Screening, replicas: Collection[int]) -> Screening:
-    """The screening of a round in which these replicas' updates were handed in before."""
+def mark_resubmitted(screening: Screening, replicas: Collection[int]) -> Screening:
+    """A screening in which these replicas stand out, for their updates were handed in before."""
     reasons = dict.fromkeys(replicas, "same numbers as in an earlier round") | screening.reasons
     distances = {**screening.distances, **dict.fromkeys(replicas, math.inf)}
     return replace(screening, reasons=reasons, distances=distances)
