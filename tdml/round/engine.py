@@ -208,7 +208,7 @@ class Engine:
         for name, reason in bans.items():
             self.fleet.ban(name, reason)
         if bans:
-            self.judge.standing.usual.forget()
+            self.judge.standing.cleared.forget()
         return bans
 
     def convict(self, round_: Round, proofs: Sequence[Proof]) -> None:

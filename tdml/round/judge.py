@@ -56,8 +56,8 @@ class Judge:
 
     def screen(self, gathered: Gathered) -> Screening:
         """How far each update stands out."""
-        replicas, usual = gathered.replicas, self.standing.usual
-        known = {index: usual.of(self._keys(gathered, index)) for index in replicas}
+        replicas, cleared = gathered.replicas, self.standing.cleared
+        known = {index: cleared.ranges(self._keys(gathered, index)) for index in replicas}
         screening = screen_sums(gathered.sums, replicas, compared(self._job, gathered), known)
         past, contents = self.standing.past_updates, self._contents(gathered)
         return mark_resubmitted(screening, past.resubmitted(gathered.start.number, contents))
@@ -152,7 +152,7 @@ class Judge:
             judgements[index] = replace(judgements[index], rank_mean=mean, rank_std=std)
             if evidence[index].verified:
                 beyond = screening.beyond.get(index, {})
-                self.standing.usual.add(self._keys(gathered, index), beyond)
+                self.standing.cleared.add(self._keys(gathered, index), beyond)
         self._watch_no_more(gathered, evidence)
         spent = findings.checked.steps + audits.steps + audits.looks
         unverified = tuple(index for index, known in evidence.items() if not known.verified)

@@ -10,18 +10,20 @@ from tdml.trust.suspicion import Purse, Suspicion
 
 
 @dataclass
-class Usual:
-    """From where to where replicas have stood out and were found clean: by their nodes' keys, by
-    feature."""
+class ClearedDeviations:
+    """How far replicas have stood out in rounds that were found clean: some honest ones do, because
+    of their samples, and are not to be suspected of that for ever."""
 
+    # [lowest, highest] signed distance from the peers, by the nodes' keys and the screen's feature
     known: dict[str, dict[str, list[float]]] = field(default_factory=dict)
 
-    def of(self, keys: Sequence[str]) -> Mapping[str, list[float]]:
-        """Of the replica that these nodes are."""
+    def ranges(self, keys: Sequence[str]) -> Mapping[str, list[float]]:
+        """The ranges of the replica with these nodes, by feature."""
         return self.known.get(" ".join(keys), {})
 
     def add(self, keys: Sequence[str], beyond: Mapping[str, float]) -> None:
-        """All of its round was found clean, in which it stood out so."""
+        """Widen the ranges of the replica with these nodes: its round was found clean, in which it
+        stood out by the distances in `beyond`."""
         if not beyond:
             return
         known = self.known.setdefault(" ".join(keys), {})
@@ -30,21 +32,23 @@ class Usual:
             known[text] = [min(low, far), max(high, far)]
 
     def forget(self) -> None:
-        """Somebody is banned: what stood out may have been found clean by friends of his."""
+        """Forget all ranges: somebody is banned, whose accomplices may have found clean what stood
+        out."""
         self.known.clear()
 
 
 @dataclass
 class Standing:
-    """Carried from round to round. `unheard` are the keys of those nodes whose replicas have
-    reported of others what the coordinator does not find: they are not asked again."""
+    """What the judge carries from round to round."""
 
-    suspicion: Suspicion = field(default_factory=Suspicion)
-    purse: Purse = field(default_factory=Purse)
-    power: Power = field(default_factory=Power)
-    contributions: Contributions = field(default_factory=Contributions)
+    suspicion: Suspicion = field(default_factory=Suspicion)  # whom to audit first
+    purse: Purse = field(default_factory=Purse)  # what audits may still cost
+    power: Power = field(default_factory=Power)  # how well the work test sees honest work
+    contributions: Contributions = field(default_factory=Contributions)  # what is in the weights
     past_updates: PastUpdates = field(default_factory=PastUpdates)
-    usual: Usual = field(default_factory=Usual)
+    cleared: ClearedDeviations = field(default_factory=ClearedDeviations)
+    # keys of nodes whose replicas have reported of others what the coordinator does not find: their
+    # reports are not heard any more
     unheard: set[str] = field(default_factory=set)
 
     def state(self) -> dict:
@@ -55,7 +59,7 @@ class Standing:
             "power": asdict(self.power),
             "unproven": asdict(self.contributions),
             "former": asdict(self.past_updates),
-            "usual": asdict(self.usual),
+            "usual": asdict(self.cleared),
             "unheard": sorted(self.unheard),
         }
 
@@ -64,5 +68,8 @@ class Standing:
         self.suspicion = Suspicion(dict(state["suspicion"]["by_node"]))
         self.purse, self.power = Purse(**state["purse"]), Power(**state["power"])
         self.contributions.restore(state["unproven"])
-        self.past_updates, self.usual = PastUpdates(**state["former"]), Usual(**state["usual"])
+        self.past_updates, self.cleared = (
+            PastUpdates(**state["former"]),
+            ClearedDeviations(**state["usual"]),
+        )
         self.unheard = set(state["unheard"])

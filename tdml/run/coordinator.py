@@ -58,7 +58,7 @@ class Coordinator:
             self.engine.outer.restore(checkpoint.outer)
             self.engine.judge.restore(checkpoint.judge, monitor.folder.changes_work)
             if {*fleet.banned} - {*checkpoint.fleet["banned"]}:  # right before it was cut off
-                self.engine.judge.standing.usual.forget()
+                self.engine.judge.standing.cleared.forget()
             self.engine.balance.restore(checkpoint.balance)
             self.engine.moved = checkpoint.moved
             job.left_out.since |= checkpoint.left_out

@@ -67,7 +67,7 @@ def screen_sums(
     stages: Sequence[StageSums],
     replicas: Sequence[int],
     compared: Collection[int],
-    usual: Mapping[int, Mapping[str, Sequence[float]]] = MappingProxyType({}),
+    cleared: Mapping[int, Mapping[str, Sequence[float]]] = MappingProxyType({}),
 ) -> Screening:
     """Compare replicas by the sums of their stages: each stage by itself, and the whole.
 
@@ -75,8 +75,8 @@ def screen_sums(
         replicas: in the order in which the sums have them.
         compared: those that have taken all of their steps. The others stand out for nothing but the
             same numbers as another's: the update of fewer steps is smaller, and points elsewhere.
-        usual: by replica and feature, from where to where it has stood out before, and was found
-            clean: there nobody stands out beyond the limit.
+        cleared: by replica and feature, the range of distances at which it stood out before and was
+            found clean: within it a distance counts as the limit at most.
     """
     whole = sum((stage.parameters for stage in stages[1:]), stages[0].parameters)
     rows = [row for row, index in enumerate(replicas) if index in compared]
@@ -87,11 +87,8 @@ def screen_sums(
     places = [("", whole)] * several + [(s, each[s].parameters) for s in each]
     features = [(s + text, far) for s, sums in places for text, far in _features(sums, rows)]
     features += [(f"{s}size of its buffers", _sizes(each[s].buffers, rows)) for s in each]
-    own = {
-        index: {text: float(far[row]) for text, far in features}
-        for row, index in enumerate(replicas)
-    }
-    farthest = {index: _farthest(far, usual.get(index, {})) for index, far in own.items()}
+    own = {i: {text: float(far[row]) for text, far in features} for row, i in enumerate(replicas)}
+    farthest = {index: _farthest(far, cleared.get(index, {})) for index, far in own.items()}
     distances = {index: distance for index, (distance, _) in farthest.items()}
     reasons = {index: farthest[index][1] for index in replicas if distances[index] > LIMIT}
     beyond = {
@@ -156,12 +153,14 @@ def _copies(products: torch.Tensor) -> torch.Tensor:
     return torch.where((equals > 1) & (equals <= len(products) // 2), math.inf, 0.0).double()
 
 
-def _farthest(own: Mapping[str, float], usual: Mapping[str, Sequence[float]]) -> tuple[float, str]:
-    """A replica's largest distance, and of what; what is usual of it is within the limit."""
+def _farthest(
+    own: Mapping[str, float], cleared: Mapping[str, Sequence[float]]
+) -> tuple[float, str]:
+    """A replica's largest distance, in what it is, in words; `cleared` as for `screen_sums`."""
     distance, text = max(
         (min(abs(far), LIMIT) if low <= far <= high else abs(far), text)
         for text, far in own.items()
-        for low, high in [usual.get(text, (0.0, 0.0))]
+        for low, high in [cleared.get(text, (0.0, 0.0))]
     )
     if math.isinf(distance):
         return distance, text

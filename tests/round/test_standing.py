@@ -16,7 +16,7 @@ def test_all_of_it_is_kept_and_comes_back() -> None:
     standing.suspicion, standing.purse = Suspicion({"r0.s0": 0.5}), Purse(7.0)
     standing.power, standing.contributions = Power(4), Contributions({"a key": [1, 2]}, 3)
     standing.past_updates = PastUpdates({2: ["an update"]})
-    standing.usual.add(["a key", "another"], {"size": 5.0})
+    standing.cleared.add(["a key", "another"], {"size": 5.0})
     standing.unheard.add("a key")
     kinds.tolerance.learn("a GPU", "a processor", 1e-6)
     kinds.confirmed.add(("a GPU", 1))

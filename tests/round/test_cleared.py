@@ -5,7 +5,7 @@ import torch
 
 from tdml.lab.laboratory import Laboratory
 from tdml.node.node import Node
-from tdml.round.standing import Usual
+from tdml.round.standing import ClearedDeviations
 from tdml.trust.fold import fold_stage
 from tdml.trust.numbers import LIMIT
 from tdml.trust.screen import Screening, screen_sums
@@ -69,32 +69,34 @@ def test_it_cannot_do_what_it_has_never_done() -> None:
 def test_with_a_ban_it_is_forgotten_for_liars_may_have_found_each_other_right() -> None:
     played = laboratory("trust.rollback=off")
     sit(played, "r0.s0", Exaggerates, when=2)
-    usual, friend = played.engine.judge.standing.usual, played.fleet.key("r4.s0")
-    usual.add([friend], {"direction": 50.0})
-    assert not banned(played.play(1)) and usual.of([friend])
-    assert banned(played.play(2)) == ["r0.s0"] and usual.of([friend]) == {}
+    cleared, friend = played.engine.judge.standing.cleared, played.fleet.key("r4.s0")
+    cleared.add([friend], {"direction": 50.0})
+    assert not banned(played.play(1)) and cleared.ranges([friend])
+    assert banned(played.play(2)) == ["r0.s0"] and cleared.ranges([friend]) == {}
 
 
 def test_it_is_known_of_these_nodes_alone_and_the_farthest_on_either_side_counts() -> None:
-    usual = Usual()
-    usual.add(["a key", "another"], {"size": 5.0})
-    usual.add(["a key", "another"], {"size": 4.5, "direction": -7.0})
-    usual.add(["a key", "another"], {"direction": 4.1})
-    usual.add(["a key", "a third"], {})
-    assert usual.of(["a key", "another"]) == {"size": [0.0, 5.0], "direction": [-7.0, 4.1]}
-    assert usual.of(["a key", "a third"]) == {}
+    cleared = ClearedDeviations()
+    cleared.add(["a key", "another"], {"size": 5.0})
+    cleared.add(["a key", "another"], {"size": 4.5, "direction": -7.0})
+    cleared.add(["a key", "another"], {"direction": 4.1})
+    cleared.add(["a key", "a third"], {})
+    assert cleared.ranges(["a key", "another"]) == {"size": [0.0, 5.0], "direction": [-7.0, 4.1]}
+    assert cleared.ranges(["a key", "a third"]) == {}
 
 
 def test_whose_work_is_small_may_hand_in_nothing_large() -> None:
     draw = torch.Generator().manual_seed(0)
     updates = torch.randn(90, generator=draw) + 0.5 * torch.randn(8, 90, generator=draw)
-    usual = Usual()
+    cleared = ClearedDeviations()
 
     def found(scale: float) -> Screening:
         these = torch.cat([scale * updates[:1], updates[1:]])
-        return screen_sums([fold_stage(these, 90)], range(8), range(8), {0: usual.of(["a key"])})
+        return screen_sums(
+            [fold_stage(these, 90)], range(8), range(8), {0: cleared.ranges(["a key"])}
+        )
 
-    usual.add(["a key"], found(0.01).beyond[0])
+    cleared.add(["a key"], found(0.01).beyond[0])
     assert found(0.01).suspects == () and found(0.01).distances[0] == LIMIT
     assert found(10.0).reasons.keys() == {0} and found(10.0).beyond[0].keys() == {"size"}
 
