@@ -258,7 +258,7 @@ class Auditor:
             audits.notes.append(str(result))
             if before is None:  # nor has anybody else repeated it
                 audits.left_open(window, f"audit: {result}")
-        elif not (stands and isinstance(result, Settlement) and result.blind):
+        elif not (stands and isinstance(result, Settlement) and result.draws_differ):
             self._note_look(window, result, others, audits)
 
     def _note_look(

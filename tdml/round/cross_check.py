@@ -153,7 +153,7 @@ def _draw_samples(
     asked = (*own, *controls, *pieces.held_out(job.source, "validation", positions, held))
     targets = torch.cat([pieces.read(job.source, piece)[1] for piece in asked])
     mine = torch.arange(len(targets)) < pieces.count(own)
-    strata = job.task.strata(targets) if job.alike else None
+    strata = job.task.strata(targets) if job.iid else None
     return Samples(
         asked, mine, torch.zeros(len(targets), dtype=torch.int64) if strata is None else strata
     )

@@ -31,8 +31,12 @@ def evidence_of(
     samples: Mapping[int, str],
     index: int,
 ) -> Evidence:
-    """What a round has shown of one replica that handed something in. `proofs` are all of the
-    round's, and so are `samples`, of `explaining_samples`."""
+    """The evidence on one replica that has handed something in.
+
+    Args:
+        proofs: all of the round's.
+        samples: as `explaining_samples` gives them.
+    """
     gathered, screening = findings.gathered, findings.screening
     names = gathered.names[index]
     audited = findings.audits.of(index)
@@ -50,26 +54,26 @@ def evidence_of(
     if index not in gathered.replicas or not job.config.trust.enabled:
         return evidence
 
-    departure = screening.reasons.get(index, "")
-    if departure and all_clean and not evidence.verified:
-        departure += ", from what an optimizer was left with, which nobody has found"
+    screen_reason = screening.reasons.get(index, "")
+    if screen_reason and all_clean and not evidence.verified:
+        screen_reason += ", from what an optimizer was left with, which nobody has found"
     return replace(
         evidence,
         size=gathered.sizes[index],
         stretch=_stretch(job, gathered, index),
         distance=screening.distances[index],
-        departure=departure,
-        compared=takes_all(job, gathered, index),
+        screen_reason=screen_reason,
+        all_steps=takes_all_steps(job, gathered, index),
     )
 
 
-def compared(job: Job, gathered: Gathered) -> list[int]:
-    """The replicas that statistics can compare."""
-    return [index for index in gathered.replicas if takes_all(job, gathered, index)]
+def comparable(job: Job, gathered: Gathered) -> list[int]:
+    """The replicas whose updates statistics can compare: those that take all of their steps."""
+    return [index for index in gathered.replicas if takes_all_steps(job, gathered, index)]
 
 
-def takes_all(job: Job, gathered: Gathered, index: int) -> bool:
-    """Whether a replica takes all of its steps: after fewer an honest update is smaller, points
+def takes_all_steps(job: Job, gathered: Gathered, index: int) -> bool:
+    """Whether a replica takes all of its steps. An honest update of fewer steps is smaller, points
     elsewhere, and has learnt less."""
     return gathered.start.steps[index] == job.steps[index]
 
@@ -81,7 +85,8 @@ def window_steps(job: Job, gathered: Gathered, index: int) -> tuple[int, ...]:
 
 
 def path_length(steps: int, momentum: float) -> float:
-    """How far some steps of SGD lead where all gradients are alike, in learning rates."""
+    """How far some steps of SGD lead if all gradients are equal, in units of learning rate times
+    gradient."""
     velocity = distance = 0.0
     for _ in range(steps):
         velocity = momentum * velocity + 1
@@ -90,7 +95,7 @@ def path_length(steps: int, momentum: float) -> float:
 
 
 def _proof_against(names: Sequence[str], proofs: Sequence[Proof]) -> Proof | None:
-    """What is proven of some of these nodes, in one."""
+    """All proofs against some of these nodes, in one; None if there are none."""
     own = [proof for proof in proofs if set(proof.nodes) & set(names)]
     nodes = tuple(dict.fromkeys(name for proof in own for name in proof.nodes if name in names))
     reason = "; ".join(dict.fromkeys(proof.reason for proof in own))
@@ -98,10 +103,10 @@ def _proof_against(names: Sequence[str], proofs: Sequence[Proof]) -> Proof | Non
 
 
 def _stretch(job: Job, gathered: Gathered, index: int) -> float:
-    """How much farther the steps of a replica may lead than most replicas': who has more data takes
-    more of them."""
+    """How many times as far the steps of a replica may lead as those of most: a replica with more
+    data takes more steps."""
     steps, momentum = gathered.start.steps, job.config.train.momentum
-    others = compared(job, gathered) or gathered.auditable
+    others = comparable(job, gathered) or gathered.auditable
     usual = statistics.median_low([steps[other] for other in others])
     return max(1.0, path_length(steps[index], momentum) / path_length(usual, momentum))
 

@@ -39,7 +39,7 @@ class Job:
     shares: list[np.ndarray]  # with data.partition=own as owners say when they enter
     steps: list[int]
     measures: Measures  # of the task
-    alike: bool  # whether the replicas' shares are drawn alike
+    iid: bool  # whether the replicas' shares are drawn alike (data.partition=iid)
     windows: int  # of a round's steps, for audits; 0: there are none
     needs: list[Need]  # by stage: the memory that a node takes
     channels: tuple[Channel, ...]  # between the stages of a replica

@@ -11,10 +11,10 @@ from tdml.round.cross_check import NOT_CHECKED, Checked, cross_check
 from tdml.round.debts import Debts
 from tdml.round.evidence import (
     Findings,
-    compared,
+    comparable,
     evidence_of,
     explaining_samples,
-    takes_all,
+    takes_all_steps,
     window_steps,
 )
 from tdml.round.fleet import Fleet
@@ -58,7 +58,7 @@ class Judge:
         """How far each update stands out."""
         replicas, cleared = gathered.replicas, self.standing.cleared
         known = {index: cleared.ranges(self._keys(gathered, index)) for index in replicas}
-        screening = screen_sums(gathered.sums, replicas, compared(self._job, gathered), known)
+        screening = screen_sums(gathered.sums, replicas, comparable(self._job, gathered), known)
         past, contents = self.standing.past_updates, self._contents(gathered)
         return mark_resubmitted(screening, past.resubmitted(gathered.start.number, contents))
 
@@ -79,7 +79,7 @@ class Judge:
             return NOT_CHECKED
         steps = self._allowance(gathered) / 2 + min(0.0, self.standing.purse.steps)
         passes = passes_of(max(0.0, steps) * self._job.config.train.effective_batch_size)
-        candidates = compared(self._job, gathered)
+        candidates = comparable(self._job, gathered)
         settler, draw = self.auditor.settler, gathered.start.draw("cross-check")
         heard = {
             index
@@ -104,7 +104,7 @@ class Judge:
         candidates, clearable = {}, on_majority_kind(self._fleet, gathered)
         for index in gathered.auditable:
             distance, names = screening.distances.get(index, 0.0), gathered.names[index]
-            if not takes_all(self._job, gathered, index):  # nothing clears it but audits
+            if not takes_all_steps(self._job, gathered, index):  # nothing clears it but audits
                 distance = max(distance, LIMIT)
             suspicion = self.standing.suspicion.add(names, distance, checked.works.get(index))
             stands_out = distance > LIMIT or index in gathered.diverged
@@ -144,7 +144,7 @@ class Judge:
             index: evidence_of(self._job, findings, proofs, samples, index)
             for index in sorted({*gathered.replicas, *gathered.faults})
         }
-        judgements = judge(evidence, self.standing.power.streak, self._job.alike)
+        judgements = judge(evidence, self.standing.power.streak, self._job.iid)
         self._learn_power(findings)
         screening = findings.screening
         ranks = screening.moments.mean.tolist(), screening.moments.std.tolist()
@@ -174,8 +174,8 @@ class Judge:
     def _seen(self, audited: Audited) -> set[int]:
         """The windows in which nothing was found amiss; where the model draws those, too, of which
         no look will ever tell: others have their turn."""
-        blind = self.auditor.settler.kinds.blind
-        return {*audited.clean, *audited.looked, *(audited.unknown if blind else ())}
+        draws_differ = self.auditor.settler.kinds.draws_differ
+        return {*audited.clean, *audited.looked, *(audited.unknown if draws_differ else ())}
 
     def note_contributions(self, number: int, judged: Judged) -> None:
         """Remember whose updates are in the weights without having been repeated in full, and who

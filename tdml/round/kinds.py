@@ -13,26 +13,30 @@ _SMALL = torch.finfo(torch.float32).max ** 0.25  # products of some such numbers
 
 
 class Kinds:
-    """By kind: what it may differ by from this machine, and whether it repeats itself.
-
-    `confirmed` are kinds and stages of which the coordinator has found a step right that nobody
-    disputed. Kinds that are `unrepeatable` do not repeat what they, or the coordinator, have found:
-    what they differ in may be anybody's, so none of them is convicted by it. `blind`: the model
-    draws, so that looks tell nothing of other kinds.
-    """
+    """How far the results of other kinds of machines may differ from the coordinator's, and which
+    kinds do not even repeat their own."""
 
     def __init__(self, referee: Referee) -> None:
         self._referee = referee
         self.tolerance = Tolerance()
+        # kinds and stages of which the coordinator has found a step right that nobody had disputed
         self.confirmed: set[tuple[str, int]] = set()
+        # kinds that do not repeat their own results, or the coordinator's: a difference may be the
+        # machine's fault, so nobody on such a kind is convicted by one
         self.unrepeatable: set[str] = set()
-        self.blind = False
+        # the model draws random numbers, others on other kinds: so looks at these tell nothing
+        self.draws_differ = False
 
     def is_right(
         self, recomputed: Recomputation, digest: str, kind: str, value: list[torch.Tensor] | None
     ) -> bool | None:
-        """Whether what somebody says of an item is true, as far as this machine can tell for one of
-        that kind; None if it cannot. `value`: what it shows of it, if anything."""
+        """Whether what a party says of an item is true; None if this machine cannot tell.
+
+        Args:
+            digest: of the item, as the party says.
+            kind: of the party's machine.
+            value: the tensors that it shows as the item; None if it shows none.
+        """
         if digest == recomputed.digest:
             return True
         if (
@@ -51,14 +55,15 @@ class Kinds:
             return True
         # from one seed GPUs, and processors of other makers, draw other numbers, as for dropout
         if recomputed.drew:
-            self.blind = True
+            self.draws_differ = True
             return None
         return self._is_rounded(recomputed, value, error, limit)
 
     def _is_rounded(
         self, recomputed: Recomputation, value: list[torch.Tensor], error: float, limit: float
     ) -> bool | None:
-        """Whether rounding explains an error that no step had before; None if nobody knows."""
+        """Whether rounding explains a larger error than steps have had before; None if nobody
+        knows."""
         # a mask has infinities, and is equal
         if error == math.inf and not all(t.isfinite().all() for t in (*recomputed.value, *value)):
             return None if self._may_overflow(recomputed) else False
@@ -68,9 +73,9 @@ class Kinds:
         return None if error <= ERRORS * spread else False
 
     def _may_overflow(self, recomputed: Recomputation) -> bool:
-        """Whether another kind of machine may find what is not finite in a step, or alone find what
-        is: of very large numbers that hangs on the order of a sum, and elsewhere on rounding. Else
-        who says so has not taken the step."""
+        """Whether a step may overflow on one kind of machine and not on another. With very large
+        numbers that depends on the order of a sum, elsewhere on rounding. If not, whoever says that
+        it has overflowed, or has not, has not taken the step."""
         window, before = recomputed.window, recomputed.shown.before
         weights = window.weights[recomputed.item.stage]
         start = [] if before is None else [before]
@@ -86,7 +91,7 @@ class Kinds:
             "tolerance": self.tolerance.seen,
             "confirmed": sorted(self.confirmed),
             "unrepeatable": sorted(self.unrepeatable),
-            "blind": self.blind,
+            "blind": self.draws_differ,
         }
 
     def restore(self, state: Mapping) -> None:
@@ -94,12 +99,12 @@ class Kinds:
         self.tolerance.seen = dict(state["tolerance"])
         self.confirmed = set(state["confirmed"])
         self.unrepeatable = set(state["unrepeatable"])
-        self.blind = state["blind"]
+        self.draws_differ = state["blind"]
 
 
 def _is_small(tensor: torch.Tensor, weights: torch.Tensor) -> bool:
-    """Whether sums of products of its numbers are finite, but for those that are infinite in the
-    global weights, too, such as a mask's."""
+    """Whether products of a tensor's numbers have finite sums. Numbers that are infinite in the
+    global weights, too, such as a mask's, are left out."""
     large = ~(tensor.float().abs() < _SMALL)
     if tensor.dim() == 1 and len(tensor) >= len(weights):
         large[: len(weights)] &= ~(weights.isinf() & (tensor[: len(weights)] == weights))

@@ -11,18 +11,18 @@ from tdml.trust.judgement import Proof
 
 @dataclass(frozen=True)
 class Settlement:
-    """What came of a dispute: who is proven to lie, or why nobody is; and where the
-    transcripts parted."""
+    """What came of a dispute over a window."""
 
-    replica: int
+    replica: int  # whose window it is
     window: int
-    validator: int | None
-    proofs: tuple[Proof, ...] = ()
-    unsettled: str = ""
-    place: str = ""
-    unsure: bool = False  # somebody was found wrong, but not again and again
-    blind: bool = False  # nothing could be told, for a model had drawn
-    # what a conviction rests on: the digests of files, by name
+    validator: int | None  # None: the coordinator has looked
+    proofs: tuple[Proof, ...] = ()  # against the nodes that have lied
+    unsettled: str = ""  # why nobody is proven to lie
+    place: str = ""  # where the transcripts part, in words
+    unsure: bool = False  # a party was found wrong, but what is found does not repeat itself
+    # nobody can tell: the model draws random numbers, which differ between kinds of machines
+    draws_differ: bool = False
+    # the evidence of a conviction: the digests of files, by name
     artifacts: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -33,22 +33,21 @@ class Settlement:
 
 @dataclass(frozen=True)
 class Dispute:
-    """Who says what of a window. `parties` are by index: its owner, or who stands in for it, and a
-    validator, if there is one; `alone`: nobody else can repeat it, so that what the coordinator
-    finds decides."""
+    """Who says what of a window."""
 
     window: Window
+    # by index: first the owner, or who has found the same; then a validator, if there is one
     parties: Mapping[int, Replica]
     transcripts: Sequence[Transcript]
-    alone: bool = False
+    alone: bool = False  # nobody else can repeat the window: what the coordinator finds decides
 
     @property
     def validator(self) -> int | None:
-        """Who has found something else than the owner."""
+        """The index of the party that has found something else than the owner."""
         return [*self.parties, None][1]
 
     def by(self, index: int) -> list[Transcript]:
-        """One party's transcripts."""
+        """The transcripts of one party."""
         return [transcript for transcript in self.transcripts if transcript.party == index]
 
     def convict(
@@ -57,15 +56,17 @@ class Dispute:
         place: str = "",
         artifacts: Mapping[str, str] | None = None,
     ) -> Settlement:
-        """Nodes are proven to lie."""
+        """The settlement by which nodes are proven to lie."""
         found = replace(self._nothing, proofs=tuple(proofs), place=place)
         return replace(found, artifacts=artifacts or {})
 
     def leave_open(
-        self, reason: str, place: str = "", unsure: bool = False, blind: bool = False
+        self, reason: str, place: str = "", unsure: bool = False, draws_differ: bool = False
     ) -> Settlement:
-        """Nobody is proven to lie, for that reason."""
-        return replace(self._nothing, unsettled=reason, place=place, unsure=unsure, blind=blind)
+        """The settlement by which nobody is proven to lie, for a reason."""
+        return replace(
+            self._nothing, unsettled=reason, place=place, unsure=unsure, draws_differ=draws_differ
+        )
 
     @property
     def _nothing(self) -> Settlement:

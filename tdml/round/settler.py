@@ -131,7 +131,7 @@ class Settler:
                 return self._conclude(dispute, recomputed, [owner.index])
             unknown += [recomputed] if right is None else []
         if unknown:
-            return dispute.leave_open("", blind=all(each.drew for each in unknown))
+            return dispute.leave_open("", draws_differ=all(each.drew for each in unknown))
         self.kinds.confirmed.add((owner.kind, ends.stage))
         return None
 

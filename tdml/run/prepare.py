@@ -81,7 +81,7 @@ def prepare(config: Config, source: data.Source, checkpoint: Checkpoint | None) 
         shares=shares,
         steps=steps,
         measures=measures,
-        alike=how_shared(config) == "iid",
+        iid=how_shared(config) == "iid",
         windows=windows,
         needs=needs(config, plan, model, inputs, states, windows),
         channels=channels_of(config, plan, model),

@@ -20,7 +20,7 @@ UNCHECKED = "not checked: the data stays with its owner"
 
 @dataclass(frozen=True)
 class Proof:
-    """What convicts nodes, by name, and why. Nothing else does."""
+    """Convicts nodes, by their names, for a reason. Nothing else does."""
 
     nodes: tuple[str, ...]
     reason: str
@@ -28,15 +28,13 @@ class Proof:
 
 @dataclass(frozen=True)
 class Audited:
-    """What came of repeating some windows of a replica: found clean; found so by a look at one
-    step alone, or by nobody who vouches; those of which a look could not tell; those in which its
-    nodes were proven to lie; and why others were not settled."""
+    """What came of repeating some windows of a replica, which are given by their numbers."""
 
-    clean: tuple[int, ...] = ()
-    looked: tuple[int, ...] = ()
-    unknown: tuple[int, ...] = ()
-    lied: tuple[int, ...] = ()
-    unsettled: str = ""
+    clean: tuple[int, ...] = ()  # another replica has found the same
+    looked: tuple[int, ...] = ()  # only a look at one step has, or only a possible accomplice
+    unknown: tuple[int, ...] = ()  # a look could not tell: two kinds of machines may differ so
+    lied: tuple[int, ...] = ()  # a node of the replica is proven to lie
+    unsettled: str = ""  # why the others could not be settled
     # window → the replica that repeated it, None: the coordinator has looked
     validators: Mapping[int, int | None] = field(default_factory=dict)
 
@@ -47,46 +45,42 @@ class Audited:
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that is known of one replica's round before it is judged: `fault` is why it cannot be
-    averaged; `distance` and `departure` are the screen's; `work` is None where nothing was tested;
-    `full`: every window was audited and found clean; `proof` convicts nodes of its own; `unchecked`
-    is why its work can never be repeated; `compared`: it has taken all of its steps."""
+    """All that is known of one replica's round before it is judged."""
 
     nodes: tuple[str, ...]
     samples: int
-    size: float = 0.0
-    stretch: float = 1.0  # how much larger its steps may make it than most replicas' do
-    fault: str = ""
-    distance: float = 0.0
-    departure: str = ""
-    work: WorkResult | None = None
+    size: float = 0.0  # Euclidean norm of the update's parameters
+    stretch: float = 1.0  # how many times larger than most it may be, for it takes more steps
+    fault: str = ""  # why the update cannot be averaged
+    distance: float = 0.0  # how far it stands out in the screen, in widths
+    screen_reason: str = ""  # in what, if that is beyond the limit
+    work: WorkResult | None = None  # None: it was not tested
     audited: Audited = field(default_factory=Audited)
-    verified: bool = False
-    proof: Proof | None = None
-    unchecked: str = ""
-    compared: bool = True
+    verified: bool = False  # every window was repeated and found clean
+    proof: Proof | None = None  # against nodes of this replica
+    unchecked: str = ""  # why its work can never be repeated
+    all_steps: bool = True  # whether it has taken all steps of a round, or fewer, for it is slow
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """Of one replica in one round. `weight` is what its update counts in the mean, from 0 to 1, and
-    `scale` what it is shortened to; `blamed` are those of its nodes that are proven to lie."""
+    """What becomes of one replica's round."""
 
     replica: int
     nodes: tuple[str, ...]
-    status: str
+    status: str  # HONEST, SUSPICIOUS, MALICIOUS or LOST
     reason: str = ""
-    weight: float = 0.0
-    scale: float = 1.0
-    blamed: tuple[str, ...] = ()
+    weight: float = 0.0  # what the update counts in the mean, from 0 to 1
+    scale: float = 1.0  # what it is multiplied by, to be no longer than it may
+    blamed: tuple[str, ...] = ()  # the nodes that are proven to lie
     samples: int = 0
-    repeated: int = 0  # those of them that chance had repeated, and that were shown
-    improvement: int = 0
+    repeated: int = 0  # samples in windows that chance had repeated, and that were shown
+    improvement: int = 0  # of the held-out loss, in millionths of a nat
     distance: float = 0.0
     p: float | None = None  # of the work test
     # all of its work was repeated and found again, so it is paid, whatever its update counts
     verified: bool = False
-    unfound: bool = False  # it cannot be averaged, and its work was not: it is not paid
+    unfound: bool = False  # it can neither be averaged nor was it verified: it is not paid
     train_loss: float | None = None
     rank_mean: float | None = None
     rank_std: float | None = None
@@ -104,23 +98,22 @@ class Judgement:
 def judge(evidence: Mapping[int, Evidence], streak: float, vouches: bool) -> dict[int, Judgement]:
     """What becomes of each replica's update, by replica.
 
-    Whoever was seen working, or whose whole round was repeated and found again, counts in full, up
-    to LARGEST times the median size (of two, repeated by the other, at any size); who was tested
-    and not seen working counts less beside them, and as all others where there are none; who was
-    not tested counts up to TYPICAL times the median size. Who stands out beyond the screen's limit,
-    and was not found clean, does not count.
+    - Seen working by the work test, or verified: it counts in full, up to LARGEST times the median
+      size; of two replicas, if the other has verified it, at any size.
+    - Tested and not seen working: it counts less than those that were seen, if there are any.
+    - Not tested: it counts up to TYPICAL times the median size.
+    - Beyond the screen's limit, and not verified: it does not count.
 
     Args:
-        streak: how many in a row of those that are known to be honest the work test has seen.
-        vouches: whether the work test's result counts for a replica: it does where shares are drawn
-            alike.
+        streak: how many honest replicas in a row the work test has seen working, see `Power`.
+        vouches: whether the work test says anything in a replica's favour: where shares are IID.
     """
     sound = [e for e in evidence.values() if not (e.fault or e.proof) and _passes(e)]
-    sizes = [e.size for e in sound if e.compared] or [e.size for e in sound]
+    sizes = [e.size for e in sound if e.all_steps] or [e.size for e in sound]
     typical = statistics.median_low(sizes) if sizes else 0.0
     tested = [e for e in sound if e.verified or (vouches and e.work)]
     seen = sum(e.verified or bool(e.work and e.work.seen) for e in tested)
-    # were it longer in this round, more would be seen of a majority, which is honest
+    # with a longer streak the test would have seen more of this round's honest majority
     unseen = len(tested) // 2 + 1 - seen
     streak = min(streak, seen / unseen) if unseen > 0 else streak
     repeated = LARGEST if len(evidence) > 2 else math.inf
@@ -165,22 +158,22 @@ def _refusal(evidence: Evidence) -> str:
     if _passes(evidence):
         return ""
     if evidence.unchecked:
-        return f"{evidence.departure}: it does not count"
+        return f"{evidence.screen_reason}: it does not count"
     # who is proven to lie waits for nothing
     waits = "" if evidence.proof else ": it does not count until its work is found again"
-    return evidence.departure + waits
+    return evidence.screen_reason + waits
 
 
 def _unseen(work: WorkResult, streak: float) -> tuple[float, str]:
-    """What an update counts that was not seen working, and why: honest work loses WITHHELD of its
-    weight by that, however seldom it is not seen."""
+    """What an update counts that was not seen working, and why. On average honest work loses the
+    share WITHHELD of its weight by that, however seldom it is not seen."""
     weight = max(0.0, 1 - WITHHELD * streak)
     text = f"not seen working (p {work.p:.2g}) where {streak:.3g} honest ones in a row are"
     return weight, f"{text}: counts {weight:.2f}"
 
 
 def _shorten(size: float, typical: float, most: float) -> tuple[float, str]:
-    """What an update is shortened to, to be at most `most` times the typical size; and why."""
+    """The factor that makes an update at most `most` times as long as a typical one; and why."""
     if typical <= 0 or size <= most * typical:
         return 1.0, ""
     scale = most * typical / size
@@ -192,18 +185,18 @@ def _passes(evidence: Evidence) -> bool:
 
 
 def lost(index: int, nodes: Sequence[str], reason: str) -> Judgement:
-    """Of a replica that handed in nothing."""
+    """The judgement of a replica that has handed in nothing."""
     return Judgement(index, tuple(nodes), LOST, reason)
 
 
 @dataclass
 class Power:
-    """How well the work test sees honest work: the latest `streak` of replica-rounds that it has
-    seen, of those that chance chose and audits found clean. Where it sees the share β of them, that
-    is β/(1 − β) on average, whatever it saw before (inverse sampling, Haldane 1945)."""
+    """How well the work test sees honest work. Of the replicas' rounds that chance has chosen for
+    audits and that were found clean, `streak` is how many in a row it has seen, up to now. If it
+    sees the share β of them, that is β/(1 − β) on average (inverse sampling, Haldane 1945)."""
 
     streak: int = 0
 
     def add(self, seen: bool) -> None:
-        """One more replica-round that is known to be honest."""
+        """Take in one more round of a replica that is known to be honest."""
         self.streak = self.streak + 1 if seen else 0

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 
 
-def departure(values: torch.Tensor, i: int, peers: Sequence[int]) -> float:
-    """vᵢ less the median of the peers' v; of an even number of peers less the nearer of the middle
-    two, lest one be an attacker's, and 0 between them."""
+def deviation(values: torch.Tensor, i: int, peers: Sequence[int]) -> float:
+    """vᵢ less the median of the peers' v. With an even number of peers, one of the middle two may
+    be an attacker's: then it is vᵢ less the nearer of these, and 0 between them."""
     order = values[list(peers)].sort().values
     low, high = order[(len(peers) - 1) // 2], order[len(peers) // 2]
     return float(values[i] - values[i].clamp(low, high))

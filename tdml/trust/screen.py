@@ -27,7 +27,7 @@ import torch
 
 from tdml.trust.commitment import BLOCK
 from tdml.trust.fold import StageSums, Sums, fold_stage
-from tdml.trust.medians import departure, shortest
+from tdml.trust.medians import deviation, shortest
 from tdml.trust.numbers import FLOOR, FLOOR_OF_SIZE, LEAST_RANKED, LEAST_REPLICAS, LIMIT, ROUNDING
 from tdml.trust.ranking import Moments
 
@@ -66,20 +66,20 @@ def screen(updates: torch.Tensor, parameters: int | None = None) -> Screening:
 def screen_sums(
     stages: Sequence[StageSums],
     replicas: Sequence[int],
-    compared: Collection[int],
+    comparable: Collection[int],
     cleared: Mapping[int, Mapping[str, Sequence[float]]] = MappingProxyType({}),
 ) -> Screening:
     """Compare replicas by the sums of their stages: each stage by itself, and the whole.
 
     Args:
         replicas: in the order in which the sums have them.
-        compared: those that have taken all of their steps. The others stand out for nothing but the
-            same numbers as another's: the update of fewer steps is smaller, and points elsewhere.
+        comparable: those that have taken all of their steps. The others stand out only by the same
+            numbers as another's: the update of fewer steps is smaller, and points elsewhere.
         cleared: by replica and feature, the range of distances at which it stood out before and was
             found clean: within it a distance counts as the limit at most.
     """
     whole = sum((stage.parameters for stage in stages[1:]), stages[0].parameters)
-    rows = [row for row, index in enumerate(replicas) if index in compared]
+    rows = [row for row, index in enumerate(replicas) if index in comparable]
     if len(rows) < LEAST_REPLICAS:
         return Screening({}, whole.moments, dict.fromkeys(replicas, 0.0))
     several = len(stages) > 1
@@ -126,7 +126,7 @@ def _sizes(sums: Sums, rows: Sequence[int]) -> torch.Tensor:
 
 
 def _directions(products: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
-    """Mean cosine with those of the peers that are compared, (n,)."""
+    """Mean cosine with those of the peers that are comparable, (n,)."""
     norms = products.diagonal().clamp(min=0).sqrt()
     scales = norms[:, None] * norms
     cosines = torch.where(scales > 0, products / scales.clamp(min=1e-300), 0.0).fill_diagonal_(0)
@@ -135,11 +135,11 @@ def _directions(products: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
 
 def _distances(values: torch.Tensor, rows: Sequence[int], floor: float) -> torch.Tensor:
     """From the median of the peers, in widths of the shortest interval that holds a majority; 0 for
-    rows that are not compared."""
+    rows that are not comparable."""
     width = max(shortest(values[list(rows)], len(rows) // 2 + 1), floor)
     distances = torch.zeros(len(values), dtype=torch.float64)
     for i in rows:
-        distances[i] = departure(values, i, [j for j in rows if j != i]) / width
+        distances[i] = deviation(values, i, [j for j in rows if j != i]) / width
     return distances
 
 

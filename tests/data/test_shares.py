@@ -151,7 +151,7 @@ def test_a_job_trains_on_the_shares_that_are_given(tmp_path):
     overrides = ["data.size=16", "topology.replicas=2", "train.batch_size=4"]
     config = settings.load(["model=cnn", *overrides, f"data.shares={path}"])
     job = prepare(config, source.load(config.data, config.seed), checkpoint=None)
-    assert job.steps == [7, 2] and not job.alike
+    assert job.steps == [7, 2] and not job.iid
     for replica, share in enumerate(shares):
         assert set(job.batches(replica, 1).flatten().tolist()) <= set(share)
     batches = [job.batches(1, number) for number in (1, 2)]

@@ -21,13 +21,13 @@ def test_all_of_it_is_kept_and_comes_back() -> None:
     kinds.tolerance.learn("a GPU", "a processor", 1e-6)
     kinds.confirmed.add(("a GPU", 1))
     kinds.unrepeatable.add("a GPU")
-    kinds.blind = True
+    kinds.draws_differ = True
     judge.debts.watched.add("a key")
     other.restore(judge.state())
     assert other.state() == judge.state()
     assert other.standing == judge.standing
     assert other.auditor.settler.kinds.confirmed == {("a GPU", 1)}
-    assert other.auditor.settler.kinds.blind
+    assert other.auditor.settler.kinds.draws_differ
     fresh = Laboratory(_JOB).engine.judge.state()
     assert {name for name, kept in judge.state().items() if kept == fresh[name]} == set()
 

@@ -33,8 +33,8 @@ def one(streak: float = 5, vouches: bool = True, **given: object):
         ({"work": UNSEEN, "verified": True}, 1, 1, "honest"),
         ({"audited": Audited(clean=(0,))}, 1, 1, "honest"),
         ({"distance": 4.0}, 1, 1, "honest"),
-        ({"distance": 5.0, "departure": "far"}, 0, 1, "suspicious"),
-        ({"distance": 5.0, "departure": "far", "verified": True}, 1, 1, "honest"),
+        ({"distance": 5.0, "screen_reason": "far"}, 0, 1, "suspicious"),
+        ({"distance": 5.0, "screen_reason": "far", "verified": True}, 1, 1, "honest"),
         ({"fault": "not finite"}, 0, 1, "suspicious"),
         ({"fault": "not finite", "verified": True}, 0, 1, "suspicious"),
         ({"audited": Audited(unsettled="nobody is confirmed")}, 0, 1, "suspicious"),
@@ -69,12 +69,12 @@ def test_a_round_was_repeated_in_full_only_where_nothing_was_found_amiss(
 
 
 def test_sizes_after_fewer_steps_say_nothing_of_the_others() -> None:
-    few = evidence(size=0.1, compared=False)
+    few = evidence(size=0.1, all_steps=False)
     made = judge({0: few, 1: few, 2: few, 3: evidence(), 4: evidence(size=1.4)}, 5, True)
     assert {judgement.status for judgement in made.values()} == {"honest"}
-    large = judge({0: evidence(size=3.0, compared=False), 1: evidence(), 2: evidence()}, 5, True)
+    large = judge({0: evidence(size=3.0, all_steps=False), 1: evidence(), 2: evidence()}, 5, True)
     assert large[0].scale == pytest.approx(0.5), "nor may they be larger"
-    alone = judge({0: few, 1: evidence(size=0.4, compared=False)}, 5, True)
+    alone = judge({0: few, 1: evidence(size=0.4, all_steps=False)}, 5, True)
     assert alone[1].scale == pytest.approx(1.5 * 0.1 / 0.4), "unless there are no others"
 
 
@@ -101,7 +101,7 @@ def test_what_can_never_be_repeated_says_so_and_waits_for_nothing() -> None:
     made = one(unchecked="not checked")
     assert (made.status, made.weight, made.reason) == ("honest", 1, "not checked")
     assert one(unchecked="not checked", size=3.0).scale == pytest.approx(0.5)
-    made = one(unchecked="not checked", distance=5.0, departure="far")
+    made = one(unchecked="not checked", distance=5.0, screen_reason="far")
     assert (made.weight, made.reason) == (0, "far: it does not count; not checked")
 
 
@@ -153,7 +153,7 @@ def test_where_nobody_was_seen_nobody_counts_less_than_another(other: dict, weig
     found = {0: evidence(work=UNSEEN), 1: evidence(work=UNSEEN), 2: evidence(**other)}
     made = judge(found, 9, True)
     assert [made[0].weight, made[1].weight, made[2].weight] == pytest.approx([weight, weight, 1])
-    refused = found | {2: evidence(work=SEEN, distance=9.0, departure="far")}
+    refused = found | {2: evidence(work=SEEN, distance=9.0, screen_reason="far")}
     assert judge(refused, 9, True)[0].weight == 1, "who does not count is no measure"
 
 
@@ -192,6 +192,6 @@ def test_power_is_learnt_from_clean_rounds() -> None:
 
 def test_a_proven_liar_is_not_told_to_wait() -> None:
     waits = "far: it does not count until its work is found again"
-    assert one(distance=5.0, departure="far").reason == waits
-    liar = one(distance=5.0, departure="far", proof=Proof(("b",), "it lied"))
+    assert one(distance=5.0, screen_reason="far").reason == waits
+    liar = one(distance=5.0, screen_reason="far", proof=Proof(("b",), "it lied"))
     assert liar.reason == "it lied; far"

@@ -4,7 +4,7 @@ import statistics
 import pytest
 import torch
 
-from tdml.trust.medians import departure, shortest
+from tdml.trust.medians import deviation, shortest
 
 
 def seeded(seed):
@@ -33,7 +33,7 @@ def seeded(seed):
 @pytest.mark.parametrize("place", [0, 1])
 def test_from_the_nearer_of_the_middle_two(own, peers, expected, place):
     values = torch.tensor([*peers[:place], own, *peers[place:]]).double()
-    found = departure(values, place, [i for i in range(len(values)) if i != place])
+    found = deviation(values, place, [i for i in range(len(values)) if i != place])
     assert isinstance(found, float)
     assert found == expected
 
@@ -49,7 +49,7 @@ def test_departure_by_the_standard_library(peers):
             values[0] - statistics.median_high(rest),
         )
         nearer = 0.0 if low > 0 > high else float(min(low, high, key=abs))
-        assert departure(values, 0, range(1, peers + 1)) == nearer
+        assert deviation(values, 0, range(1, peers + 1)) == nearer
 
 
 @pytest.mark.parametrize("wild", [1e9, -1e9])
@@ -61,8 +61,8 @@ def test_a_minority_cannot_make_an_honest_one_depart_further_than_the_honest_do(
         [torch.rand(honest, generator=seeded(honest)), torch.full((liars,), wild)]
     ).double()
     for i in range(honest):
-        assert abs(departure(values, i, [j for j in range(len(values)) if j != i])) <= 1
-    assert abs(departure(values, honest, [j for j in range(len(values)) if j != honest])) > 1e8
+        assert abs(deviation(values, i, [j for j in range(len(values)) if j != i])) <= 1
+    assert abs(deviation(values, honest, [j for j in range(len(values)) if j != honest])) > 1e8
 
 
 # Shortest interval
