@@ -12,7 +12,7 @@ from tdml import cli
 from tdml.errors import SettingError
 from tdml.ledger.entry import Entry
 from tdml.ledger.reader import read
-from tdml.rewards.accounts import book_of, standing
+from tdml.rewards.accounts import book_of, valid_entries
 from tests.jobs import Result
 
 LIAR, STAKE = "r1.s0", 5_000_000
@@ -57,7 +57,7 @@ def rewards(run: Path, capsys: pytest.CaptureFixture) -> tuple[dict[str, dict], 
 
 def assert_balanced(run: Path, capsys: pytest.CaptureFixture, rounds: int) -> None:
     """No round that counts has paid more than one pool, and no money was made or lost."""
-    kept = standing((entry.round, entry.kind, entry.body) for entry in entries(run))
+    kept = valid_entries((entry.round, entry.kind, entry.body) for entry in entries(run))
     book_of(kept).check()
     _, totals = rewards(run, capsys)
     job = entries(run, "job")[0].body

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tdml import cli
-from tdml.rewards.accounts import standing
+from tdml.rewards.accounts import valid_entries
 from tdml.round.checkpoint import load_last
 from tests.jobs import SMALL, Result, run_job
 from tests.run_ledgers import entries
@@ -127,7 +127,7 @@ def test_a_run_that_is_killed_before_it_goes_back_does_so_when_it_goes_on(
     assert [line["round"] for line in result.all_rounds] == rounds
     assert result.summary["void_rounds"] == void
     assert result.summary["banned"] == ["r3.s0"]
-    kept = standing((entry.round, entry.kind, entry.body) for entry in entries(result.run))
+    kept = valid_entries((entry.round, entry.kind, entry.body) for entry in entries(result.run))
     closed = [number for number, kind, _ in kept if kind == "root"]
     assert closed == [0, *rounds, 5], "who has worked in the rounds that come again is paid"
     assert cli.run(["ledger", "verify", str(result.run)]) == 0

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from tdml.rewards.accounts import Entry, book_of, standing
+from tdml.rewards.accounts import Entry, book_of, valid_entries
 from tdml.rewards.entries import (
     TREASURY,
     Participants,
@@ -54,7 +54,7 @@ def statement_of(entries: Iterable[Entry]) -> AccountStatement:
     Raises:
         ValueError: an entry is not what the rules give from those before it.
     """
-    kept = standing(entries)
+    kept = valid_entries(entries)
     book = book_of(kept)
     postings = [
         (round, p)

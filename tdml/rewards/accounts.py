@@ -171,7 +171,7 @@ class Accounts:
         self._enter(self._state.keys.values())
 
     def _enter(self, keys: Iterable[str]) -> None:
-        """The stakes of those that are new are due."""
+        """Keys that were never there before owe their stakes."""
         new = {*keys} - self._state.members
         self._state.members |= new
         self._state.newcomers += sorted(new)
@@ -234,15 +234,15 @@ class Accounts:
                 state.latest[posting.target.partition(":")[2]] += posting.amount
 
     def _forget(self) -> None:
-        """The round is settled, or nothing was due."""
+        """Forget what was of the round: it is settled, or nothing was due."""
         state = self._state
         state.convicted |= state.accused.keys()
         state.newcomers, state.verdicts, state.accused, state.end = [], {}, {}, None
 
 
-def standing(entries: Iterable[Entry]) -> list[Entry]:
-    """The entries that no later `resume` has made void. Its bans stand behind it: what is proven is
-    so, whatever becomes of the round.
+def valid_entries(entries: Iterable[Entry]) -> list[Entry]:
+    """The entries that count: without those that a later `resume` has made void, but with their
+    bans after it, for a proof stays a proof, whatever becomes of its round.
 
     Raises:
         ValueError: a `resume` does not say after which round.
@@ -260,8 +260,8 @@ def standing(entries: Iterable[Entry]) -> list[Entry]:
 
 
 def until(entries: list[Entry], after: int) -> list[Entry]:
-    """The entries up to where the run stood after this round for the last time: a `rollback` lets
-    numbers come again, and undoes nobody's pay or ban."""
+    """The entries up to where the run last stood at the end of the round `after`: at its root, or
+    at a `rollback` to it, which undoes nobody's pay or ban."""
     ends = [
         place
         for place, (number, kind, body) in enumerate(entries)
@@ -271,12 +271,12 @@ def until(entries: list[Entry], after: int) -> list[Entry]:
 
 
 def book_of(entries: Iterable[Entry]) -> Accounts:
-    """The book at the end of a ledger.
+    """The accounts at the end of a ledger.
 
     Raises:
         ValueError: it lacks the job or the roster, or an entry is not what the rules give.
     """
-    kept = standing(entries)
+    kept = valid_entries(entries)
     book = Accounts(_first(kept, "job"), _first(kept, "roster"))
     for round, kind, body in kept:
         try:

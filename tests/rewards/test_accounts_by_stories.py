@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tdml.rewards.accounts import Accounts, book_of, standing
+from tdml.rewards.accounts import Accounts, book_of, valid_entries
 from tdml.rewards.entries import DEPOSIT, MINT, TREASURY
 from tests.rewards.plain import PlainBook
 from tests.rewards.stories import close, stories
@@ -91,7 +91,7 @@ def test_a_resume_makes_all_later_rounds_void(resumes):
         entries += [(number + i, kind, {}) for i in (1, 2) for kind in ("verdict", "root")]
         number = min(after, number + 2)
         entries.append((number + 1, "resume", {"after": number}))
-    kept = [round for round, kind, _ in standing(entries) if kind == "verdict"]
+    kept = [round for round, kind, _ in valid_entries(entries) if kind == "verdict"]
     assert kept == list(range(1, number + 1))
 
 
@@ -105,7 +105,7 @@ def test_a_resume_after_a_rollback_undoes_none_of_the_pay_before_it(after):
         (2, "rollback", {"after": after}),
         (after + 1, "verdict", {}),
     ]
-    kept = standing([*entries, (after + 1, "resume", {"after": after})])
+    kept = valid_entries([*entries, (after + 1, "resume", {"after": after})])
     assert [kind for _, kind, _ in kept] == [
         "root",
         *(kind for _, kind, _ in played),
