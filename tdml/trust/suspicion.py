@@ -1,4 +1,4 @@
-"""Whom to look at: suspicion over the rounds, and what a round's budget is spent on."""
+"""Whom to audit: suspicion over the rounds, and what a round's budget is spent on."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,15 +12,17 @@ from tdml.trust.work import WorkResult
 
 @dataclass
 class Suspicion:
-    """By node: the sum of what screen and work test have said of its replicas, less what was found
-    clean since. So each has its turn, the sooner the more suspicious it looks, whoever is new."""
+    """By node, the sum of what screen and work test have said of its replicas, less what was found
+    clean since. It grows for everybody, so each has its turn, new or not, and the sooner the more
+    suspicious it looks."""
 
     by_node: dict[str, float] = field(default_factory=dict)
 
     def add(self, nodes: Sequence[str], distance: float, work: WorkResult | None) -> float:
-        """A round's share, S ← S + w + ½·min(distance/limit, 1); the most that it leads to.
+        """Add a round: S ← S + w + ½·min(distance/limit, 1). Returns the largest S of these nodes.
 
-        w rises from 0 for who was seen working, to 1 for who may as well have done nothing."""
+        w is 0 for a replica that was seen working, and rises to 1 for one that may as well have
+        done nothing."""
         doubt = 0.0 if work is None else 1 - math.log(max(work.p, 1e-300)) / math.log(ALPHA)
         idle = min(1.0, max(0.0, doubt))
         share = idle + SCREEN_WEIGHT * min(distance / LIMIT, 1.0)
@@ -28,26 +30,27 @@ class Suspicion:
         return max(self.by_node[name] for name in nodes)
 
     def clear(self, nodes: Sequence[str], share: float) -> None:
-        """That share of a round of theirs was repeated, or looked at, and found clean."""
+        """This share of a round of these nodes was repeated, or looked at, and found clean."""
         self.by_node |= {name: self.by_node[name] * (1 - share) for name in nodes}
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A replica that can be audited: the steps of each of its windows, and how suspicious it is.
-    `at_once`: all of its work is looked at, whatever that costs."""
+    """A replica that can be audited."""
 
-    windows: tuple[int, ...]
+    windows: tuple[int, ...]  # the steps of each
     suspicion: float
-    at_once: bool
+    urgent: bool  # all of its work is audited now, whatever that costs
 
 
 @dataclass
 class Purse:
-    """Steps that may still be spent on suspects. If urgent audits overdraw it, later rounds pay
-    that back, unless everything can be paid; a round's allowance is held in reserve for that.
-    `steps` falls to minus one allowance, no lower: else a liar who pushes honest updates beyond the
-    screen's limit, round after round, would exhaust what could be spent on auditing him."""
+    """The training steps that audits may still spend on suspects.
+
+    Urgent audits may overdraw it, and later rounds pay that back, unless they can pay for
+    everything; one round's allowance is kept in reserve for such audits. The debt is at most one
+    allowance: else a liar who pushes honest updates beyond the screen's limit, round after round,
+    would use up what there is for auditing him."""
 
     steps: float = 0.0
 
@@ -58,32 +61,37 @@ class Purse:
         allowance: float,
         draw: torch.Generator,
     ) -> tuple[dict[int, tuple[int, ...]], dict[int, tuple[int, ...]]]:
-        """The windows to audit, by replica: all of them, and those among them that chance alone has
-        chosen. For each at once one of the others', who may have made it stand out.
+        """Choose the windows to audit: by chance, all of urgent candidates, for each of these one
+        of somebody else, who may have made it stand out, and of suspects as many as can be paid.
 
         Args:
             chance: that a window is audited, whoever's it is.
-            allowance: steps that this round may spend on audits, those that chance chooses among
-                them.
+            allowance: steps that this round may spend on audits, by chance or not.
             draw: nobody can have foreseen it.
+
+        Returns:
+            By replica, the windows to audit; and those of them that chance alone has chosen.
         """
         total = sum(sum(c.windows) for c in candidates.values())
         every = {i: range(len(c.windows)) for i, c in sorted(candidates.items())}
         drawn = {i: _draw(len(windows), chance, draw) for i, windows in every.items()}
-        loud = [i for i, c in candidates.items() if c.at_once]
-        chosen = {i: set(every[i] if i in loud else drawn[i]) for i in every}
-        calm = [(i, w) for i, windows in every.items() for w in windows if i not in loud]
-        shuffled = [calm[place] for place in torch.randperm(len(calm), generator=draw).tolist()]
-        for index, window in shuffled[: len(loud)]:
+        urgent = [i for i, c in candidates.items() if c.urgent]
+        chosen = {i: set(every[i] if i in urgent else drawn[i]) for i in every}
+
+        others = [(i, w) for i, windows in every.items() for w in windows if i not in urgent]
+        shuffled = [others[place] for place in torch.randperm(len(others), generator=draw).tolist()]
+        for index, window in shuffled[: len(urgent)]:
             chosen[index].add(window)
+
         spent = sum(candidates[i].windows[w] for i, windows in chosen.items() for w in windows)
         if allowance >= total:
             self.steps = max(self.steps, 0.0)
         self.steps = max(self.steps + allowance - spent, -allowance)
         reserve = allowance if allowance < total else 0.0
-        # of several who are as suspicious, such as both of two, chance decides
-        anyhow = [*dict.fromkeys(index for index, _ in shuffled), *loud]
-        for index in sorted(anyhow, key=lambda i: -candidates[i].suspicion):
+
+        # among equally suspicious candidates, such as both of two, chance decides
+        by_chance = [*dict.fromkeys(index for index, _ in shuffled), *urgent]
+        for index in sorted(by_chance, key=lambda i: -candidates[i].suspicion):
             self._spend(candidates[index], chosen[index], reserve, draw)
         kept = {i: tuple(sorted(windows)) for i, windows in chosen.items() if windows}
         return kept, {index: windows for index, windows in drawn.items() if windows}
