@@ -1,4 +1,4 @@
-"""What weights are worth on held-out samples, as replicas measure it."""
+"""How good the global weights are on held-out samples: replicas measure it."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -26,23 +26,22 @@ _MOST_DRAWN = 256  # validation samples that the coordinator alone has: each rou
 
 @dataclass(frozen=True)
 class Measured:
-    """The task's metrics and the loss, by name; None if no replica could measure them. Which
-    samples keep the mean from being a number, in words; and who has told what."""
+    """The result of a measurement."""
 
-    means: dict[str, float] | None = None
-    unsound: str = ""
-    evaluated: Sequence[Evaluated] = ()
+    means: dict[str, float] | None = None  # the task's metrics and the loss; None: nobody could
+    unsound: str = ""  # which samples keep the mean from being a number, in words
+    evaluated: Sequence[Evaluated] = ()  # what each replica has answered
 
 
 def evaluate(
     job: Job, fleet: Fleet, start: RoundStart, replicas: Sequence[int], split: str
 ) -> Measured:
-    """What the global weights are worth on "test" or "validation".
+    """Measure the global weights on the split "test" or "validation".
 
-    The replicas, which hold the weights, share the samples among them; if one is lost the others
-    begin again. Where work can be repeated, what they tell can be checked.
+    The replicas, which have the weights, share the samples among them; if one is lost, the others
+    begin again. Where work can be repeated, their answers are logged, so that they can be checked.
     """
-    positions, batch = drawn(job, split, start), job.config.train.batch_size
+    positions, batch = positions_to_measure(job, split, start), job.config.train.batch_size
     while ready := fleet.ready(replicas)[: len(positions)]:
         shares = positions.tensor_split(len(ready))
         parts = {replica.index: share for replica, share in zip(ready, shares, strict=True)}
@@ -63,8 +62,8 @@ def evaluate(
 
 
 def _unsound(job: Job, split: str, positions: torch.Tensor, losses: torch.Tensor) -> str:
-    """The samples of a held-out half whose losses are not finite, by their numbers in its data set;
-    "" if it is none, or all, as where training diverges."""
+    """Which samples have losses that are not finite, in words, by their numbers in the data set; ""
+    if none, or all: then training diverges."""
     finite = losses.isfinite()
     if finite.all() or not finite.any():
         return ""
@@ -78,10 +77,9 @@ def _unsound(job: Job, split: str, positions: torch.Tensor, losses: torch.Tensor
     )
 
 
-def drawn(job: Job, split: str, start: RoundStart) -> torch.Tensor:
-    """The positions in a held-out half to measure on: all; of validation samples that the
-    coordinator alone has, and that nobody is to see before they judge him, some that the round's
-    secret draws."""
+def positions_to_measure(job: Job, split: str, start: RoundStart) -> torch.Tensor:
+    """The positions in a held-out split to measure on: all of them. Of validation samples that the
+    coordinator alone has, the round's secret draws some: nobody sees them before."""
     size = job.source.size(split)
     if split != "validation" or job.source.validation is None:
         return torch.arange(size)
@@ -107,7 +105,7 @@ def improvements(
         return {}
     if len(replicas) == 1:
         return {replicas[0]: 1}
-    positions = drawn(job, "validation", gathered.start)
+    positions = positions_to_measure(job, "validation", gathered.start)
     asked = held_out(job.source, "validation", positions, job.config.train.batch_size)
     order, worth = EvaluateOrder(gathered.start.number, asked, candidate=NOBODY), {}
     for place, index in enumerate(replicas):
@@ -126,7 +124,7 @@ def _difference(
     updates: Sequence[Sequence[torch.Tensor]],
     validator: Replica,
 ) -> float:
-    """By how much the mean loss is larger with the first of two updates, each by stage."""
+    """The mean loss with the first of two updates less that with the second, each by stage."""
     losses = []
     for update in updates:
         hold_all(validator, update)
@@ -135,5 +133,6 @@ def _difference(
 
 
 def _millionths(nats: float) -> int:
-    """0 where there is no number, as between infinite losses, which validators may well report."""
+    """In millionths, within bounds; 0 for what is not a number, as the difference of two infinite
+    losses, which validators may well report."""
     return int(_MILLIONTHS * max(-_MOST, min(nats, _MOST))) if not math.isnan(nats) else 0

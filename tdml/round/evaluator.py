@@ -33,9 +33,16 @@ class Evaluator:
         batch: int,
         rounding: Rounding | None = None,
     ) -> Evaluation:
-        """One batch of an evaluation of the global weights, or of these with an update, by stage;
-        `rounding` changes the numbers that it reads. Raises CannotRead, and whatever the model does
-        with an update that no honest one is like."""
+        """Evaluate one batch with the global weights, or with an update added to them, by stage.
+
+        Args:
+            batch: its number in the order.
+            rounding: changes all numbers that are read.
+
+        Raises:
+            CannotRead: the samples cannot be read.
+            Exception: whatever the model raises with an update that no honest one is like.
+        """
         values = [w + u for w, u in zip(weights, update, strict=True)] if update else weights
         asked = self._job.source, order.pieces, self.batch_size, batch
         with reading("a batch that others have evaluated"):
@@ -74,7 +81,7 @@ class Evaluator:
         truth: Evaluation,
         times: int,
     ) -> bool:
-        """Whether what `evaluate` has found is found every time, by whatever copies."""
+        """Whether `evaluate` finds the same every time, with new copies of the stages, too."""
         for _ in self._copies.renewed(range(len(weights)), times):
             try:
                 again = self.evaluate(order, weights, update, batch)
@@ -86,7 +93,7 @@ class Evaluator:
 
 
 def is_equal(one: Evaluation, other: Evaluation) -> bool:
-    """Whether two evaluations of the same found the same."""
+    """Whether two evaluations of the same samples are equal to the last bit."""
     return (
         _same_numbers(one.losses, other.losses)
         and _same_numbers(one.rows, other.rows)

@@ -21,31 +21,30 @@ from tdml.trust.numbers import AGAIN
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What a replica has answered when it was to evaluate something: `parts`, by stage."""
+    """What a replica has answered to an order to evaluate something."""
 
     replica: int
     order: EvaluateOrder
-    parts: Sequence[Evaluation]
+    parts: Sequence[Evaluation]  # by stage
 
 
 @dataclass(frozen=True)
 class Doubt:
-    """Whether one batch of an evaluation is true. It is of the global `weights`, by stage, with an
-    `update` of theirs or none. `ask` has another replica evaluate the same, one of `others`; `text`
-    says of what it is."""
+    """The question whether one batch of an evaluation is true."""
 
     evaluated: Evaluated
     batch: int
-    weights: Sequence[torch.Tensor]
-    update: Sequence[torch.Tensor]
-    ask: Callable[[Replica], list[Evaluation]]
-    others: Sequence[Replica]
-    text: str
+    weights: Sequence[torch.Tensor]  # the global weights, by stage
+    update: Sequence[torch.Tensor]  # that was added to them, by stage; []: none
+    ask: Callable[[Replica], list[Evaluation]]  # has another replica evaluate the same
+    others: Sequence[Replica]  # that can be asked
+    text: str  # what was evaluated, for a proof's reason
 
 
 def is_provable(settler: Settler, evaluated: Evaluated) -> bool:
-    """Whether the coordinator can prove an evaluation of some samples false: not where the machines
-    are of different kinds, for then their logs are not the same."""
+    """Whether the coordinator can prove an evaluation false. It cannot on another kind of machine
+    than its own, for there the logs are not the same; nor is there anything to prove without
+    samples."""
     [validator] = settler.fleet.mustered([evaluated.replica])
     repeats = validator.kind not in settler.kinds.unrepeatable
     asked = pieces.count(evaluated.order.pieces) > 0
@@ -53,11 +52,14 @@ def is_provable(settler: Settler, evaluated: Evaluated) -> bool:
 
 
 def false_evaluation(settler: Settler, doubt: Doubt, true: Evaluation | None) -> list[Proof]:
-    """The nodes whose part in a provable evaluation is false, by one batch of it, of which the
-    coordinator has found what is `true`.
+    """The proofs against nodes that have lied in a provable evaluation, by one batch of it.
 
-    Where that is something else, another replica must find the same as the coordinator does, and
-    both again and again: code may keep something where nobody looks.
+    Where the coordinator finds something else than the replica, another replica must find the same
+    as the coordinator, and both of them again and again: code may keep something where nobody
+    looks.
+
+    Args:
+        true: what the coordinator finds of the batch; None if it can find nothing.
     """
     evaluator, evaluated = settler.evaluator, doubt.evaluated
     [validator] = settler.fleet.mustered([evaluated.replica])
@@ -90,7 +92,8 @@ def _confirms(settler: Settler, doubt: Doubt, true: Evaluation, count: int, othe
 def _false_logs(
     settler: Settler, validator: Replica, evaluated: Evaluated, count: int
 ) -> list[Proof]:
-    """The validator's nodes whose logs of `count` batches no honest node gives."""
+    """The proofs against nodes of the validator whose logs of `count` batches no honest node
+    gives."""
     answers, channels = evaluated.parts, settler.job.channels
     false = [
         stage
@@ -109,9 +112,15 @@ def _false_logs(
 def truth(
     evaluator: Evaluator, doubt: Doubt, rounding: Rounding | None = None
 ) -> Evaluation | None:
-    """What the coordinator finds of the batch, from numbers that `rounding` changes; None where the
-    model raises at such an update, whatever that is: who reports something of it has not run it,
-    but nobody knows what is true. Raises CannotRead."""
+    """What the coordinator finds when it evaluates the batch; None if the model raises something at
+    such an update: whoever reports of it has not run it, but nobody knows what is true.
+
+    Args:
+        rounding: changes all numbers that are read.
+
+    Raises:
+        CannotRead: the coordinator cannot read the samples.
+    """
     place = doubt.evaluated.order, doubt.weights, doubt.update, doubt.batch
     try:
         return evaluator.evaluate(*place, rounding)
@@ -124,7 +133,7 @@ def truth(
 def _false_stage(
     settler: Settler, doubt: Doubt, answers: Sequence[Evaluation], true: Evaluation
 ) -> int | None:
-    """The first stage whose word on the batch is false; None if all are true."""
+    """The first stage whose answer on the batch is not `true`; None if there is none."""
     for number, channel in enumerate(settler.job.channels):
         if not torch.equal(answers[channel.sender].log[doubt.batch, number], true.log[0, number]):
             return channel.sender

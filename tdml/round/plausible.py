@@ -1,5 +1,5 @@
-"""Whether a report may be true, whatever kind of machine it is from: the coordinator finds the same
-losses, as far as rounding lets it."""
+"""Whether a report may be true, whatever kind of machine it comes from: then the coordinator finds
+nearly the same losses."""
 
 import math
 
@@ -16,10 +16,12 @@ from tdml.trust.work import gains
 def is_plausible(
     evaluator: Evaluator, doubt: Doubt, true: Evaluation | None, reported: torch.Tensor
 ) -> bool | None:
-    """Whether a batch of a report may be true; None if nobody knows. Its losses may be as far from
-    the coordinator's as rounding alone leads; or, for to try that takes many more evaluations, by
-    so little that the work test would move by less than a standard deviation if all batches were
-    told so.
+    """Whether a batch of a report may be true; None if nobody knows.
+
+    It may be if its losses differ from the coordinator's so little that the work test would move by
+    less than a standard deviation, were all batches reported so. If they differ more, the
+    coordinator evaluates the batch again with rounding errors, and they may differ as far as that
+    leads.
 
     Args:
         true: what the coordinator finds; None if the model raises, or memory is short here.
@@ -42,8 +44,9 @@ def is_plausible(
 
 
 def _apart(one: torch.Tensor, other: torch.Tensor) -> float:
-    """How far apart two results for the same samples are, as gains are measured. What is not finite
-    in both counts for nothing, for nobody tests with it; in one of them it is infinitely far."""
+    """The distance of two results for the same samples, on the scale of gains. A sample whose loss
+    is not finite in both does not count, for it is not in the test; if it is so in one of them,
+    they are infinitely far apart."""
     if one.shape != other.shape:
         return torch.inf
     sound = gains(one, one).isfinite() | gains(other, other).isfinite()

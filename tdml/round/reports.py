@@ -1,5 +1,5 @@
-"""False reports: an evaluation is work like any other. Which batches of the round's reports and
-figures the coordinator takes itself."""
+"""False reports. An evaluation is work like any other, so the coordinator takes some batches of the
+round's reports and figures itself: which ones, and what follows from them."""
 
 import math
 from collections.abc import Sequence
@@ -27,8 +27,8 @@ from tdml.trust.judgement import Proof
 
 
 def look_at_reports(settler: Settler, gathered: Gathered, checked: Checked) -> Checked:
-    """The round's cross-check without what is false in it, as far as anybody can tell. Looked at
-    are one batch that nobody can foresee, and the one that stands out most."""
+    """The round's cross-check without the reports that are found to be false. One batch is checked
+    that nobody can foresee, and the one that stands out most."""
     if not checked.reports:
         return checked
     size, draw = settler.evaluator.batch_size, gathered.start.draw("reports")
@@ -38,31 +38,31 @@ def look_at_reports(settler: Settler, gathered: Gathered, checked: Checked) -> C
         if report.validator in false:
             continue
         try:
-            proven, heard = _look(settler, gathered, report, with_it, batch)
-        except ReplicaLost:  # who reports of it may be its friend
+            proven, plausible = _check_batch(settler, gathered, report, with_it, batch)
+        except ReplicaLost:  # its update was not shown, and who reports of it may be an accomplice
             hidden.add(report.candidate)
             continue
-        except CannotRead:  # which says nothing of anybody
+        except CannotRead:  # that proves nothing against anybody
             continue
         except DigestMismatch as error:
             name = gathered.names[error.replica][error.stage]
             proofs.append(Proof((name,), f"audit: {error}"))
             continue
         proofs += proven
-        if not heard:
+        if not plausible:
             false.add(report.validator)
-        if heard is False and not proven:  # else it is known who of the replica lies
+        if plausible is False and not proven:  # it lies, and nobody knows which of its nodes does
             unheard.add(report.validator)
     rest = checked.without(false)
     works = rest.works | dict.fromkeys(hidden, NOT_SEEN)
     return replace(rest, works=works, proofs=proofs, unheard=unheard)
 
 
-def _look(
+def _check_batch(
     settler: Settler, gathered: Gathered, report: Report, with_it: int, batch: int
 ) -> tuple[list[Proof], bool | None]:
-    """Who is proven to lie in one batch of a report, and whether it may be heard, if anybody knows.
-    Raises what `_update` does, and CannotRead."""
+    """Take one batch of a report. Returns the proofs against nodes that lie in it; and whether it
+    is plausible, None if nobody can tell. Raises as `_candidate_update`, and CannotRead."""
     evaluated = report.with_it if with_it else report.without
     doubt = _doubt(settler, gathered, evaluated, batch)
     true = truth(settler.evaluator, doubt)
@@ -73,10 +73,11 @@ def _look(
 def _reports_to_look_at(
     reports: Sequence[Report], size: int, draw: torch.Generator
 ) -> list[tuple[Report, int, int]]:
-    """Which batch of a report, without the candidate's update (0) or with it (1): one by chance;
-    and both of the batch in which a sample's gain stands out most of its report's, for with a
-    single one a liar moves the whole test."""
-    distances = [_standing_out(report.gains).split(size) for report in reports]
+    """The batches to check: the report, 0 for its evaluation without the candidate's update or 1
+    for that with it, and the batch's number. One is drawn by chance; and the batch in which a
+    sample's gain stands out most in its report is checked on both sides, for with a single sample
+    a liar moves the whole test."""
+    distances = [_outlyingness(report.gains).split(size) for report in reports]
     batches = [
         (i, b) for i, parts in enumerate(distances) for b, part in enumerate(parts) if len(part)
     ]
@@ -90,19 +91,19 @@ def _reports_to_look_at(
     return [(reports[i], with_it, batch) for i, batch, with_it in looks]
 
 
-def _standing_out(values: torch.Tensor) -> torch.Tensor:
-    """How far each is from the median over the first dimension, in median distances; most of all
-    what is no number."""
+def _outlyingness(values: torch.Tensor) -> torch.Tensor:
+    """The distance of each value from the median over the first dimension, in units of the median
+    distance; infinite for what is not a number."""
     if not len(values):
         return values
     distances = (values - values.nanmedian(dim=0).values).abs()
-    usual = distances.nanmedian(dim=0).values.clamp(min=torch.finfo(torch.float64).tiny)
-    return (distances / usual).nan_to_num(nan=torch.inf)
+    typical = distances.nanmedian(dim=0).values.clamp(min=torch.finfo(torch.float64).tiny)
+    return (distances / typical).nan_to_num(nan=torch.inf)
 
 
 def _outlying(distances: Sequence[float]) -> list[int]:
-    """Where the largest is. Where that is infinite, as of a sample that has no loss, whoever looks
-    at it, the largest number too: no lie hides behind such a sample."""
+    """The place of the largest distance. If it is infinite, also that of the largest finite one: a
+    sample may have no loss, whoever evaluates it, and no lie shall hide behind such a sample."""
     most = max(range(len(distances)), key=distances.__getitem__)
     numbers = [place for place, distance in enumerate(distances) if distance < math.inf]
     if most in numbers or not numbers:
@@ -111,11 +112,11 @@ def _outlying(distances: Sequence[float]) -> list[int]:
 
 
 def _doubt(settler: Settler, gathered: Gathered, evaluated: Evaluated, batch: int) -> Doubt:
-    """Whether one batch of a report is true. Raises what `_update` does."""
-    update = _update(settler, gathered, evaluated.order.candidate)
+    """The doubt whether one batch of a report is true. Raises as `_candidate_update`."""
+    update = _candidate_update(settler, gathered, evaluated.order.candidate)
 
     def ask(other: Replica) -> list[Evaluation]:
-        hold_all(other, update)  # its owner might show it another one
+        hold_all(other, update)  # from here: its owner might show another one
         return other.evaluate(evaluated.order, columns=0)
 
     others = settler.fleet.ready(i for i in gathered.replicas if i != evaluated.replica)
@@ -129,9 +130,9 @@ def false_figures(
     weights: Sequence[torch.Tensor],
     draw: torch.Generator,
 ) -> list[Proof]:
-    """The nodes whose part in measuring the global weights on held-out samples is false. Two of all
-    the batches are looked at: one by chance, and the one that stands out most. Nobody where work
-    cannot be repeated."""
+    """The proofs against nodes that have lied when the global weights were measured on held-out
+    samples. Two of all batches are checked: one by chance, and the one that stands out most. [] in
+    a job in which work cannot be repeated."""
     job, fleet = settler.job, settler.fleet
     if not answers or not job.audits:
         return []
@@ -145,7 +146,7 @@ def false_figures(
 
         others = fleet.ready(each.replica for each in answers if each.replica != evaluated.replica)
         doubt = Doubt(evaluated, batch, weights, [], ask, others, text)
-        with suppress(CannotRead):  # which says nothing of who has read it
+        with suppress(CannotRead):  # that proves nothing against whoever has read it
             proofs += false_evaluation(settler, doubt, truth(settler.evaluator, doubt))
     return proofs
 
@@ -153,28 +154,30 @@ def false_figures(
 def _to_look_at(
     answers: Sequence[Evaluated], size: int, draw: torch.Generator
 ) -> list[tuple[Evaluated, int]]:
-    """Which evaluation, and which batch of it. What stands out is the mean of losses, or of a
-    column of its rows, against the median of all batches; most of all where it is no finite
-    number."""
+    """The batches to check: the evaluation, and the batch's number. A batch stands out by the mean
+    of its losses, or of a column of its rows, against the median of all batches; most of all if
+    that is not finite."""
     batches, means = [], []
     for evaluated in answers:
         last = evaluated.parts[-1]
         by_batch = torch.cat([last.losses.double().view(-1, 1), last.rows], dim=1).split(size)
         batches += [(evaluated, batch) for batch in range(len(by_batch))]
         means += [rows.mean(dim=0) for rows in by_batch]
-    distances = _standing_out(torch.stack(means)).amax(dim=1).tolist()
+    distances = _outlyingness(torch.stack(means)).amax(dim=1).tolist()
     chance = int(torch.randint(len(batches), (), generator=draw))
     return [batches[place] for place in sorted({chance, *_outlying(distances)})]
 
 
-def _update(settler: Settler, gathered: Gathered, candidate: int | None) -> list[torch.Tensor]:
-    """What the global weights were evaluated with, by stage: the candidate's update, as it has
-    committed to it, or none. Its owner, who may be in league with who has evaluated it, is asked
-    for it only where it was not kept.
+def _candidate_update(
+    settler: Settler, gathered: Gathered, candidate: int | None
+) -> list[torch.Tensor]:
+    """The update with which the global weights were evaluated, by stage: the one that the candidate
+    has committed to; [] for no candidate. The candidate, which may be in league with the replica
+    that has evaluated it, is asked for it only where it was not kept.
 
     Raises:
-        ReplicaLost: it does not answer.
-        DigestMismatch: it shows another.
+        ReplicaLost: the candidate does not answer.
+        DigestMismatch: it shows another update.
     """
     if candidate is None:
         return []
