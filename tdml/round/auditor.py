@@ -15,7 +15,7 @@ from tdml.round.openings import false_answer
 from tdml.round.referee import CannotRead
 from tdml.round.repeat import Window, repeat, window_of
 from tdml.round.settlement import Settlement
-from tdml.round.settler import LOOKS_TAKE, Keep, Settler
+from tdml.round.settler import LOOK_COST, Keep, Settler
 from tdml.round.signatures import Signers
 from tdml.round.traces import open_traces, silent_nodes
 from tdml.round.validators import asking_order, blame_machines, on_majority_kind, same_kind
@@ -29,7 +29,7 @@ Look = Settlement | DigestMismatch | CannotRead | None  # what came of one; None
 
 
 class Auditor:
-    """Audits the rounds of a job."""
+    """Audits rounds: has windows repeated by others, and settles what comes out otherwise."""
 
     def __init__(self, fleet: Fleet, job: Job, keep: Keep) -> None:
         self._fleet, self._job, self.settler = fleet, job, Settler(fleet, job, keep)
@@ -41,12 +41,12 @@ class Auditor:
         draw: torch.Generator,
         audits: Audits,
     ) -> None:
-        """Have some windows repeated.
+        """Have some windows repeated, and looked at.
 
         Args:
-            chosen: their numbers, by replica.
+            chosen: the windows' numbers, by replica.
             draw: chooses the validators; nobody can have foreseen it.
-            audits: what has come of other windows; the results are added.
+            audits: the results are added here.
         """
         openings = open_traces(self._fleet, self._job, gathered, sorted(chosen), audits)
         windows = [
@@ -62,19 +62,19 @@ class Auditor:
             self._conclude(window, gathered, asked, answer, draw, audits)
         clean = [window for window in windows if audits.is_clean(window)]
         chances = torch.rand(len(clean), generator=draw).tolist()
-        vouched = on_majority_kind(self._fleet, gathered)
+        trusted = on_majority_kind(self._fleet, gathered)
         for window, chance in zip(clean, chances, strict=True):
-            # the two may be in league; and on a kind of machine that they have made up they are
-            if chance < LOOK or window.owner.index not in vouched:
+            # owner and validator may be accomplices, above all on a kind that only they are on
+            if chance < LOOK or window.owner.index not in trusted:
                 self._look(window, gathered, draw, audits)
-        for index in sorted(openings.keys() - vouched):
+        for index in sorted(openings.keys() - trusted):
             audits.doubt(index)
 
     def _repeat(
         self, windows: Sequence[Window], validators: Sequence[Sequence[Replica]], audits: Audits
     ) -> list[Answer | None]:
-        """Every window by the first of its validators, all of them at the same time; None where
-        there is no answer."""
+        """Have every window repeated by the first of its validators, all at the same time. None
+        where there is no answer."""
         tasks: dict[int, list[int]] = {}
         for place, others in enumerate(validators):
             for validator in others[:1]:
@@ -108,7 +108,7 @@ class Auditor:
         draw: torch.Generator,
         audits: Audits,
     ) -> None:
-        """By one validator after the other, until one confirms it or its owner is proven to lie."""
+        """Ask one validator after the other, until one confirms it, or its owner has lied."""
         owner = window.owner
         if audits.of(owner.index).lied:
             return
@@ -116,12 +116,12 @@ class Auditor:
         accusers: list[tuple[Replica, list[Repetition]]] = []
         validators = asking_order(window, validators, audits) if answer is None else validators
         for place, validator in enumerate(validators):
-            if place or answer is None:  # it may have failed over another window
+            if place or answer is None:  # the first may have failed over another window
                 window = window.anew()
                 answer = self._ask(window, validator)
             unsettled = self._judge_answer(window, validator, answer, audits)
             if unsettled is None:
-                # its owner may hinder it
+                # settle with those that the owner's liars have kept from being confirmed
                 for accuser, told in accusers if audits.is_clean(window) else ():
                     self._settle(window, validator, accuser, told, audits)
                 return
@@ -131,24 +131,24 @@ class Auditor:
                 unsure = validator.index in audits.unsure(window)
                 accusers += [(validator, answer)] if unsure else []
             if audits.hides(owner.names) and max(ends.values(), default=0) > 1:
-                break  # two say the same against it: no more of them need to
+                break  # two have found the same: no more need to be asked
         doubted = audits.left_undecided(window) or audits.hides(owner.names)
         if doubted and validators:
             audits.left_open(window, why)
             if blame_machines(ends, audits.unsure(window), validators, len(gathered.start.steps)):
                 self.settler.kinds.unrepeatable.add(owner.kind)
-        else:  # nobody is there to repeat it, or nobody who does so honestly
+        else:  # nobody can repeat it, or nobody does so honestly
             self._look(window, gathered, draw, audits)
 
     def _ask(self, window: Window, validator: Replica) -> Answer | None:
-        """One validator's answer."""
+        """Ask one validator to repeat a window; None if it does not answer."""
         ready = self._formed(validator, window)
         return self._fleet.each(lambda v: self._repeat_one(window, v), ready).get(validator.index)
 
     def _formed(self, replica: Replica, window: Window) -> Sequence[Replica]:
-        """The replica as it can work together: who has lost its group over what it was to repeat is
-        formed again, with the weights that the round began from. Empty where that fails, or it is
-        on another kind of machine now: its round is judged by the kind that it was on then."""
+        """[replica], formed again if it was lost over what it repeated, with the weights that the
+        round began from. [] if that fails, or if it is on another kind of machine now: its round is
+        judged by the kind that it was on then."""
         if not self._fleet.ready([replica.index]):
             self._fleet.form([replica.index])
             given = window.weights, -window.order.round, self._job.frozen  # a version as debts'
@@ -158,7 +158,7 @@ class Auditor:
     def _judge_answer(
         self, window: Window, validator: Replica, answer: Answer | None, audits: Audits
     ) -> str | None:
-        """What one validator's answer leads to: why another has to be asked; None if settled."""
+        """Take in one validator's answer. Returns why another has to be asked; None if settled."""
         if answer is None:
             audits.unanswered.add(validator.index)
             return "audit: who was to repeat its work did not answer"
@@ -197,8 +197,8 @@ class Auditor:
         answer: list[Repetition],
         audits: Audits,
     ) -> str | None:
-        """The dispute between who has `found` what the owner has committed to, and a validator; why
-        another one has to be asked, or None."""
+        """Settle the dispute between a validator and the replica that has `found` what the owner
+        has committed to. Returns why another validator has to be asked, or None."""
         owner = window.owner
         wanted = {each.index: each for each in (owner, validator, found)}
         formed = {i: r for i, each in wanted.items() for r in self._formed(each, window)}
@@ -228,10 +228,10 @@ class Auditor:
     def _look(
         self, window: Window, gathered: Gathered, draw: torch.Generator, audits: Audits
     ) -> None:
-        """The coordinator looks itself, at one step of one stage. What it finds amiss it settles
-        with those who have not repeated the window yet, or alone where nobody else could."""
+        """Have the coordinator look at one step of one stage itself. What it finds wrong is settled
+        with those that have not repeated the window yet; by itself where nobody else can."""
         owner = window.owner
-        audits.looks += LOOKS_TAKE * len(window.order.batches)
+        audits.looks += LOOK_COST * len(window.order.batches)
         before = audits.of(owner.index).validators.get(window.number)
         drawn = asking_order(window, same_kind(self._fleet, gathered, owner, draw), audits)
         others = [validator for validator in drawn if validator.index != before]
@@ -268,7 +268,7 @@ class Auditor:
         others: Sequence[Replica],
         audits: Audits,
     ) -> None:
-        """Of what could be read; `others` can repeat the window."""
+        """Note the result of a look; `others` can repeat the window."""
         if result is None:
             audits.looked_right(window)
         elif isinstance(result, Settlement) and result.proofs:
@@ -280,14 +280,14 @@ class Auditor:
         elif others:
             self._repeat_by_others(window, others, audits)
         else:
-            if self._job.config.topology.most > 1:  # it counts no more until it is found right
+            if self._job.config.topology.most > 1:  # it owes this round until it is found right
                 audits.silent |= set(window.owner.names)
             why = result.unsettled if isinstance(result, Settlement) else f"audit: {result}"
             audits.left_open(window, why)
 
     def _repeat_by_others(self, window: Window, others: Sequence[Replica], audits: Audits) -> None:
-        """Have a window that the coordinator has not found right repeated by one after the other,
-        until one finds something else than its owner, and that is settled."""
+        """Have one replica after the other repeat a window that the coordinator has not found
+        right, until one of them finds something else than the owner, and that is settled."""
         for validator in others:
             window = window.anew()
             answer = self._ask(window, validator)

@@ -1,5 +1,5 @@
-"""A dispute over a window: it is narrowed to one item of one step of one stage, and that is
-recomputed."""
+"""Settles disputes over windows: each is narrowed to one item of one step of one stage, and the
+coordinator recomputes that."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -31,21 +31,22 @@ from tdml.trust.dispute import END, STATE, Item, Transcript, agreed, first_diffe
 from tdml.trust.judgement import Proof
 from tdml.trust.numbers import AGAIN, STEPS_BEFORE
 
-Keep = Callable[[dict[str, torch.Tensor]], dict[str, str]]  # the digests of files, by name
-LOOKS_TAKE = 2  # times the steps of a window: its owner tells all of them, and then shows one
+# keeps the evidence of a conviction; returns the digests of its files, by name
+Keep = Callable[[dict[str, torch.Tensor]], dict[str, str]]
+LOOK_COST = 2  # times the steps of a window: its owner repeats it to tell all, and to show one
 
 
 class Settler:
-    """Settles the disputes of a job. `kinds` is what they have taught it of machines.
+    """Settles the disputes of a job. `kinds` is what they have taught it about machines.
 
-    Honest code may keep something where nobody looks, so that it gives one result here and another
-    there. So nobody is convicted by a single recomputation: the coordinator takes the step again
-    and again, and whoever it confirms repeats a round's worth of steps; if anything comes out
-    otherwise, nobody is to blame.
+    Honest code may not repeat itself: it may keep something that no state holds. So nobody is
+    convicted by a single recomputation. The coordinator takes the step again and again, and every
+    party that it confirms repeats as many steps as a round has; if anything comes out otherwise,
+    nobody is to blame.
     """
 
     def __init__(self, fleet: Fleet, job: Job, keep: Keep) -> None:
-        """`keep`: what convictions rest on, at once: of each it may be a state of a whole stage."""
+        """`keep` is called at once: evidence may be as large as a state of a whole stage."""
         self.fleet, self.job, self._keep = fleet, job, keep
         copies = Copies(job)
         self.referee, self.evaluator = Referee(job, copies), Evaluator(job, copies)
@@ -58,12 +59,14 @@ class Settler:
         validator: Replica,
         answers: Sequence[Repetition],
     ) -> list[Settlement]:
-        """Between who was audited and who has found something else: one dispute for every stage
-        where they part first. What one of these has proven stays so if nobody answers for the next.
+        """Settle the dispute between the owner of a window and a validator that has found something
+        else. Stages that part in the same step are settled one by one; what the first of them have
+        proven stays proven if nobody answers for the next.
 
         Args:
-            found: who has found what the owner has committed to: itself, or another that stands in
-                for it, whose nodes may keep it from being confirmed.
+            found: who has found what the owner has committed to: the owner itself; or another
+                replica in its place, for a liar at the owner may keep it from being confirmed.
+            answers: what the validator has found.
 
         Raises:
             ReplicaLost: one of them does not answer.
@@ -92,11 +95,16 @@ class Settler:
         return settled
 
     def look(self, window: Window, draw: torch.Generator, alone: bool) -> Settlement | None:
-        """The coordinator's own look at one step of one stage of a window, which nobody can
-        foresee: at what it sends, and at the state that it leads to, or the round's update. None if
-        nothing is wrong with it; left open without a reason where two kinds of machines may differ
-        so. It convicts nobody unless the owner is `alone`: others can repeat the window, and then
-        it is settled with them.
+        """Have the coordinator look itself at one step of one stage, which nobody can foresee: at
+        what the stage sends, and at the state that the step leads to, or the round's update.
+
+        Args:
+            alone: nobody else can repeat the window. Else a look convicts nobody: what it finds is
+                settled with the others.
+
+        Returns:
+            None if nothing is wrong. A settlement that is open without a reason, if two kinds of
+            machines may differ so.
 
         Raises:
             ReplicaLost: the owner does not answer.
@@ -115,11 +123,14 @@ class Settler:
             return self._decide(dispute, parted[0])
         steps, stages = len(window.order.batches), len(owner.names)
         place = int(torch.randint(steps * stages, (), generator=draw))
-        return self._look_at(dispute, own, _looked_at(window, place // stages, place % stages))
+        return self._look_at(
+            dispute, own, _item_to_look_at(window, place // stages, place % stages)
+        )
 
     def _look_at(self, dispute: Dispute, own: Transcript, ends: Item) -> Settlement | None:
-        """At one step of a stage, which ends with an item. Who has told what is sent otherwise than
-        it is, at both ends of a channel, has states that follow from it. See `look`."""
+        """Look at the step of a stage that ends with an item: see `look`. What the stage sends is
+        checked, too: liars at both ends of a channel have states that follow from a false
+        message."""
         owner = dispute.window.owner
         shown, unknown = self._show(dispute, ends, owner), list[Recomputation]()
         for item in (*self._sent_in(ends), ends):
@@ -136,15 +147,15 @@ class Settler:
         return None
 
     def _sent_in(self, ends: Item) -> list[Item]:
-        """What the stage of an item sends in its step."""
+        """The messages that the stage of an item sends in the same step."""
         channels = enumerate(self.job.channels)
         return [Item(ends.step, ends.stage, n) for n, c in channels if c.sender == ends.stage]
 
     # Who has lied
 
     def _decide(self, dispute: Dispute, item: Item) -> Settlement:
-        """By recomputation of an item on which the transcripts part."""
-        shown = self._shown(dispute, item)
+        """Settle a dispute by recomputing an item on which the transcripts part."""
+        shown = self._shown_by_parties(dispute, item)
         if not shown:
             return dispute.leave_open("nobody shows the step on which the transcripts part")
         recomputed = self.referee.recompute(dispute.window, item, next(iter(shown.values())))
@@ -161,7 +172,7 @@ class Settler:
     def _conclude(
         self, dispute: Dispute, recomputed: Recomputation, guilty: Sequence[int]
     ) -> Settlement:
-        """What follows for the parties that a recomputation has found guilty."""
+        """The settlement by which the guilty are convicted, if the recomputation is sure."""
         place = self._place(dispute.window, recomputed.item)
         if not guilty:
             return dispute.leave_open(f"audit: recomputation of {place} confirms nobody", place)
@@ -183,7 +194,7 @@ class Settler:
         machine."""
         item, owner = recomputed.item, dispute.window.owner
         confirmed = [p for index, p in dispute.parties.items() if index not in guilty]
-        # What nobody could see of the steps before, the disputed one must show.
+        # steps before the disputed one that cannot be taken count as further ones of it
         times = AGAIN * (1 + STEPS_BEFORE - (min(STEPS_BEFORE, item.step) if confirmed else 0))
         known = dispute.alone and (owner.kind, item.stage) in self.kinds.confirmed
         if not (confirmed or known) or owner.kind in self.kinds.unrepeatable:
@@ -235,8 +246,8 @@ class Settler:
     def _by_step(self, window: Window, party: Replica) -> Transcript:
         return repeat_by_step(self.job, window, party, Signers.of(self.fleet, party))
 
-    def _shown(self, dispute: Dispute, item: Item) -> dict[int, StepShown]:
-        """What each party shows of the step of an item; none of those who cannot.
+    def _shown_by_parties(self, dispute: Dispute, item: Item) -> dict[int, StepShown]:
+        """What each party shows of the step of an item, without the parties that cannot show it.
 
         Raises:
             DigestMismatch: the owner does not give others the state that they start from.
@@ -259,21 +270,21 @@ class Settler:
         return shown
 
     def _show(self, dispute: Dispute, item: Item, party: Replica) -> StepShown:
-        """What one party shows of the step of an item."""
+        """Have a party repeat the window and show the step of an item."""
         window, owner = dispute.window, dispute.window.owner
         ground = common_ground(self.job, window, dispute.transcripts, item)
         repeat(self.job, window.anew(own=party is owner, show=item.step), party)
         begins = window.order.first + item.step == 0
         if item.channel != END or party is owner:
             return shown_by(self.job, party, item, begins, ground)
-        # it has no update, but a state
+        # a validator makes no update: it follows from its state
         shown = shown_by(self.job, party, Item(item.step, item.stage), begins, ground)
         start, state = window.weights[item.stage], shown.value[0]
         inner = [state[len(start) :]] if self.job.inner_size(item.stage) else []
         return replace(shown, value=[change(start, state[: len(start)]), *inner])
 
     def _place(self, window: Window, item: Item) -> str:
-        """Which item that is, in words."""
+        """An item in words, such as "the state of stage 1 after step 7 of replica 2"."""
         end = "update and inner state" if self.job.config.sync.keeps_inner_state else "update"
         what = {STATE: f"the state of stage {item.stage}", END: f"the {end} of stage {item.stage}"}
         text = what.get(item.channel) or str(self.job.channels[item.channel])
@@ -281,8 +292,8 @@ class Settler:
         return f"{text} after step {order.first + item.step} of replica {order.replica}"
 
 
-def _looked_at(window: Window, step: int, stage: int) -> Item:
-    """What is looked at of a step: its state, or in the round's last step the update, for no later
-    step would contradict a lie there."""
+def _item_to_look_at(window: Window, step: int, stage: int) -> Item:
+    """The item that a look at a step checks: the state after it, or after the round's last step the
+    update, for no later step would contradict a lie there."""
     ends = window.order.last and step == len(window.order.batches) - 1
     return Item(step, stage, END if ends else STATE)
