@@ -1,4 +1,4 @@
-"""Debts are called in: what is owed is done again, and all of it repeated by others."""
+"""Calls debts in: replicas do the rounds that they owe again, and others repeat all of it."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,12 +14,12 @@ from tdml.round.fleet import Fleet, Replica
 from tdml.round.gather import Gathered
 from tdml.round.job import Job
 
-# what replicas commit to that do a round again: nothing if they have failed, and were not late
+# by replica, its commitments to a round that it has done again; [] if it has failed
 Redone = dict[int, list[Commitment]]
 
 
 class Collector:
-    """Has the work shown that nodes of a job owe."""
+    """Has the nodes of a job show the work that they owe."""
 
     def __init__(self, fleet: Fleet, job: Job, auditor: Auditor, debts: Debts) -> None:
         self._fleet, self._job, self._auditor, self._debts = fleet, job, auditor, debts
@@ -36,13 +36,15 @@ class Collector:
     def collect(
         self, shown: Redone, present: Gathered, draw: torch.Generator
     ) -> tuple[Audits, dict[int, str]]:
-        """Have all of the work repeated that replicas have done again. Returns the audits, and of
-        every replica what came of it. Whoever has taken part must be given the global weights
-        again.
+        """Have others repeat all that replicas have done again. The replicas that take part have
+        to be given the global weights again afterwards.
 
         Args:
-            present: what the present round has gathered: by its replicas the work can be repeated,
-                and its orders' nonce is that of `call_in`.
+            shown: the commitments to what was done again.
+            present: the present round, whose replicas can repeat it, and whose nonce `call_in` had.
+
+        Returns:
+            The audits; and what came of it, in words, by replica.
         """
         audits, outcomes, debts = Audits(), {}, self._debts
         self._fleet.form(sorted(shown))  # whose nodes have failed, and still answer

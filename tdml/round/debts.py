@@ -1,16 +1,17 @@
-"""Work that was asked for and not shown.
+"""Debts: work that an audit has asked for, and that was not shown.
 
-A node that owes work is out until it has shown that round's work; later rounds prove nothing about
-it. It is ordered to do the round again, from the same weights and samples, which leads to the same
-content, and all of that is repeated by others.
+A node that owes a round is out until it has shown the work of that round; later rounds prove
+nothing about it. It is ordered to do the round again. From the same weights and samples that leads
+to the same digests, and others repeat all of it.
 
-Where nobody knows who of a replica's nodes kept it from being shown, all of them owe it. If it is
-not shown, one of them goes, by chance. What cannot be shown any more, for want of a partner, of the
-place or of the weights, is forgiven, and all of the next round is repeated: so whoever refuses
-takes along, on average, as many partners as it has. Whoever has lost what its own optimizer had
-gone on from, which nobody else has, or says that it is on another kind of machine now, is forgiven
-once. Nobody is paid for what he was forgiven: that work was never seen, and a liar can see to it
-that it cannot be.
+Where nobody knows which of a replica's nodes has kept the work from being shown, all of them owe
+it. If they do not show it, one of them is replaced, by chance. A debt is forgiven if it cannot be
+shown any more, because a partner, the slot or the weights are gone; then all of the node's next
+round is repeated. So a node that refuses takes along, on average, as many partners as it has.
+
+A node that has lost the state of its own optimizer, which nobody else has, or that says it is on
+another kind of machine now, is forgiven once. What was forgiven is not paid: nobody has seen that
+work, and a liar could arrange for that.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,54 +25,53 @@ from tdml.round.fleet import Fleet, Replica
 from tdml.round.gather import Gathered
 from tdml.round.start import RoundStart
 
-_KEPT_ROUNDS = 4  # whose weights are kept, here and in checkpoints: each is as large as the model
+_KEPT_ROUNDS = 4  # for which weights are kept, also in checkpoints: each is a whole model
 
 
 @dataclass(frozen=True)
 class Debt:
-    """A round whose work a node has not shown, where it sat, on what kind of machines, how many
-    steps it was ordered to take, what it had committed to, the keys of all who owe it together, and
-    the global weights that the round started from, by stage; none if they are no longer kept.
-    `inner` are the states that optimizers were to go on from, by stage, which nobody holds but the
-    replica's nodes, as long as they stay: `visits`."""
+    """A round of which a node has not shown its work."""
 
     round: int
     replica: int
-    steps: int
-    stage: int
-    kind: str
-    update: str
-    states: str
-    group: tuple[str, ...]
-    weights: list[torch.Tensor]
+    steps: int  # that the replica was ordered to take
+    stage: int  # of the node
+    kind: str  # of the replica's machines
+    update: str  # the digest that the node had committed to
+    states: str  # and the root of its trace
+    group: tuple[str, ...]  # keys of all nodes that owe the round together
+    weights: list[torch.Tensor]  # from which the round began, by stage; []: no longer kept
+    # by stage, the digests of the states that optimizers were to go on from: only the replica's own
+    # nodes have these, and only in the same processes
     inner: tuple[str, ...] = ()
-    visits: tuple[str, ...] = ()
+    visits: tuple[str, ...] = ()  # the ids of these processes, by stage
 
     def sits(self, replica: Replica, stage: int) -> bool:
-        """Whether the node sat there."""
+        """Whether this is the slot that the node had in the round."""
         return (replica.index, stage) == (self.replica, self.stage)
 
     def is_met_by(self, commitments: Sequence[Commitment]) -> bool:
-        """Whether a replica has done the same round again."""
+        """Whether these commitments of its replica repeat what the node had committed to."""
         mine = commitments[self.stage]
         return (root(mine.blocks), mine.states) == (self.update, self.states)
 
 
 class Debts:
-    """What the nodes of a job owe, by public key: the first round of each."""
+    """What the nodes of a job owe. Of several rounds a node owes the first."""
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
-        self.owing: dict[str, Debt] = {}
-        # who was forgiven, until all of a round of theirs is repeated, or on a rare kind looked at
+        self.owing: dict[str, Debt] = {}  # by public key
+        # keys that were forgiven: until a whole round of theirs was repeated, or looked at where
+        # nobody else is on their kind of machine
         self.watched: set[str] = set()
-        # those whose next verdict is to say that they were forgiven
+        # keys that were forgiven, which their next verdict is to say
         self._untold: set[str] = set()
-        # those who were forgiven a round for what they had said of themselves
+        # keys that were forgiven because of what they had said of themselves
         self._believed: set[str] = set()
 
     def note(self, gathered: Gathered, silent: set[str]) -> None:
-        """Nodes that did not answer in a round owe their own work of it."""
+        """Have the nodes that were silent in a round owe their work of it."""
         start = gathered.start
         silent = set() if start.stood_still(self._fleet.pauses) else silent
         kinds = {r.index: r.kind for r in self._fleet.mustered(sorted(gathered.names))}
@@ -97,14 +97,15 @@ class Debts:
         self._spare_memory(start.number)
 
     def _spare_memory(self, number: int) -> None:
-        """Keep the weights of what is owed for the next rounds, of which the present one has that
-        number: who does not come to show it may be gone for good, and keys cost nothing."""
+        """Drop the weights of debts that are too old at the round of that number: a node that does
+        not come may be gone for good, and anybody can have any number of keys."""
         for key, debt in self.owing.items():
             if debt.round <= number - _KEPT_ROUNDS:
                 self.owing[key] = replace(debt, weights=[])
 
     def due(self, replicas: Iterable[Replica]) -> dict[int, Debt]:
-        """By replica, what is to be shown before all else; what cannot be is forgiven."""
+        """Forgive what these replicas cannot show any more. Returns what each has to show before
+        anything else, by replica."""
         debts = {}
         for replica in replicas:
             for stage, name in enumerate(replica.names):
@@ -118,9 +119,9 @@ class Debts:
         return debts
 
     def _can_show(self, debt: Debt, replica: Replica, stage: int) -> bool:
-        """Whether all who owe it sit where they sat, and nothing has changed with which the round
-        would not lead to the same, as where partners have come since; what a node says of itself is
-        believed once."""
+        """Whether the round can still be done again: all that owe it have their slots, and its
+        weights are kept, and nothing has changed that would lead to something else, such as new
+        partners. What only the node itself says has changed is believed once."""
         keys = [self._fleet.key(name) for name in replica.names]
         came = self._has_new_partners(debt, replica, stage)
         others = came and (any(debt.inner) or replica.kind != debt.kind)
@@ -129,9 +130,9 @@ class Debts:
         return there and not (others or itself)
 
     def _excuses_itself(self, debt: Debt, replica: Replica, stage: int) -> bool:
-        """Whether a node that sits there still has come anew, and lost the state that it had gone
-        on from; or it or one of the same partners is on another kind of machine, as with others'
-        number of threads."""
+        """Whether a node in its old slot has an excuse that only itself, or its old partners, can
+        vouch for: it was started anew, and has lost the state that it had gone on from; or one of
+        them is on another kind of machine now, as with another number of threads."""
         lost = any(debt.inner) and self._fleet.visit(replica.names[stage]) != debt.visits[stage]
         moved = replica.kind != debt.kind and not self._has_new_partners(debt, replica, stage)
         return debt.sits(replica, stage) and (lost or moved)
@@ -155,18 +156,18 @@ class Debts:
         return {*self.owing, *self._untold}
 
     def tell_forgiven(self, names: Iterable[str]) -> tuple[str, ...]:
-        """Those of these nodes that were forgiven since this was last asked of them."""
+        """The nodes among these that were forgiven since this was last asked."""
         forgiven = tuple(name for name in names if self._fleet.key(name) in self._untold)
         self._untold -= {self._fleet.key(name) for name in forgiven}
         return forgiven
 
     def forgive_all(self) -> None:
-        """Settings have changed, with which no round can be done again."""
+        """Forgive all debts: settings have changed, with which no round can be done again."""
         for key in list(self.owing):
             self._forgive(key)
 
     def take_back(self, after: int) -> None:
-        """The rounds after one are void: nobody needs to show what he did in them."""
+        """Forgive the debts of the rounds after one: they are void."""
         for key, debt in list(self.owing.items()):
             if debt.round > after:
                 self._forgive(key)
@@ -176,27 +177,27 @@ class Debts:
         return any(self._fleet.key(name) in self.watched for name in names)
 
     def clear(self, names: Iterable[str]) -> None:
-        """All of a round of these nodes was repeated, and found clean."""
+        """Watch these nodes no more: a whole round of theirs was repeated, and found clean."""
         self.watched -= {self._fleet.key(name) for name in names}
 
     def drop(self, names: Iterable[str]) -> None:
-        """These nodes are banned, or have shown what they owed."""
+        """Forget what these nodes owe: they are banned, or have shown it."""
         for name in names:
             self.owing.pop(self._fleet.key(name), None)
 
     def of(self, replica: Replica) -> Debt | None:
-        """The oldest that one of its nodes owes."""
+        """The oldest debt of a replica's nodes; None if they owe nothing."""
         keys = map(self._fleet.key, replica.names)
         debts = [self.owing[key] for key in keys if key in self.owing]
         return min(debts, key=lambda debt: debt.round, default=None)
 
     def are_met_by(self, commitments: Sequence[Commitment], replica: Replica, number: int) -> bool:
-        """Whether all that nodes of a replica owe of a round was done again."""
+        """Whether these commitments repeat all that the nodes of a replica owe of a round."""
         owed = (self.owing[self._fleet.key(name)] for name in self.who_owes(replica, number))
         return bool(commitments) and all(debt.is_met_by(commitments) for debt in owed)
 
     def who_owes(self, replica: Replica, number: int) -> list[str]:
-        """Its nodes that owe a round."""
+        """The nodes of a replica that owe a round."""
         debts = ((name, self.owing.get(self._fleet.key(name))) for name in replica.names)
         return [name for name, debt in debts if debt is not None and debt.round == number]
 
