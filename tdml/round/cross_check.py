@@ -21,16 +21,16 @@ from tdml.trust.work import WorkResult, cost, gains, samples_that_pay, work_test
 
 @dataclass(frozen=True)
 class Samples:
-    """What one candidate is evaluated on: its own samples, and as many controls."""
+    """The samples that one candidate is tested on: k of them, half its own, half controls."""
 
     pieces: tuple[Piece, ...]
-    own: torch.Tensor  # (k,) bool
-    strata: torch.Tensor  # (k,) int64
+    own: torch.Tensor  # (k,) bool: which are its own
+    strata: torch.Tensor  # (k,) int64: only samples of one stratum are compared
 
 
 @dataclass(frozen=True)
 class Report:
-    """A validator's answers on one candidate's samples: without its update, and with it."""
+    """A validator's evaluations of one candidate's samples, without its update and with it."""
 
     candidate: int
     samples: Samples
@@ -39,7 +39,7 @@ class Report:
 
     @property
     def validator(self) -> int:
-        """Who reports."""
+        """The replica that reports."""
         return self.with_it.replica
 
     @property
@@ -50,25 +50,24 @@ class Report:
 
 @dataclass(frozen=True)
 class Checked:
-    """What came of the cross-check, by candidate; `reports` may be false, and are checked like any
-    work. `proofs` convict nodes of it, and `unheard` are the replicas that report what the
-    coordinator does not find, and nobody proves false."""
+    """What came of the cross-check."""
 
-    works: dict[int, WorkResult]
-    reports: list[Report]
-    steps: float = 0.0  # what it cost, in steps of training
-    proofs: Sequence[Proof] = ()
+    works: dict[int, WorkResult]  # by candidate
+    reports: list[Report]  # which may be false, and are checked like any work
+    steps: float = 0.0  # what it has cost, in steps of training
+    proofs: Sequence[Proof] = ()  # against nodes that report something false
+    # replicas that report what the coordinator does not find, without a proof against a node
     unheard: Collection[int] = ()
 
     def without(self, validators: Collection[int]) -> "Checked":
-        """The same without what these replicas report."""
+        """The same without the results that these validators have reported."""
         false = {r.candidate for r in self.reports if r.validator in validators}
         works = {index: work for index, work in self.works.items() if index not in false}
         return replace(self, works=works)
 
 
 NOT_CHECKED = Checked({}, [])
-NOT_SEEN = WorkResult(p=1.0)  # of who does not show its update to be tested
+NOT_SEEN = WorkResult(p=1.0)  # of a replica that does not show its update to be tested
 
 
 def cross_check(
@@ -76,16 +75,16 @@ def cross_check(
     job: Job,
     gathered: Gathered,
     candidates: Sequence[int],
-    believed: Collection[int],
+    credible: Collection[int],
     passes: float,
     draw: torch.Generator,
 ) -> Checked:
-    """Have updates tested, if that is worth what it costs.
+    """Have replicas test one another's updates, if that is worth what it costs.
 
     Args:
-        candidates: the replicas that are tested, which test one another.
-        believed: those whose reports are heard. Only they are asked; the candidates that the draw
-            gives to others go untested.
+        candidates: the replicas that are tested, and that test.
+        credible: the replicas whose reports are heard. Only these are asked; the candidates that
+            the draw gives to others are not tested.
         passes: forward passes of one sample that may be spent.
         draw: chooses samples and validators; nobody can have foreseen it.
     """
@@ -97,23 +96,23 @@ def cross_check(
     batches = {index: job.batches(index, number) for index in candidates}
     samples = {}
     for index in candidates:
-        with suppress(SettingError):  # of samples that nobody can read: they test nobody
+        with suppress(SettingError):  # samples that cannot be read test nobody
             samples[index] = _draw_samples(job, number, index, batches, count, draw)
-    asked = _draw_validators(candidates, draw)
+    tested_by = _draw_validators(candidates, draw)
     validators = {replica.index: replica for replica in fleet.ready(candidates)}
-    reporters = [replica for index, replica in validators.items() if index in believed]
+    reporters = [replica for index, replica in validators.items() if index in credible]
 
     hidden: set[int] = set()
 
     def report(validator: Replica) -> Report | None:
-        candidate = asked[validator.index]
+        candidate = tested_by[validator.index]
         if candidate not in samples:
             return None
         try:
             owner = validators[candidate]
             return _evaluate(job, gathered, owner, validator, samples[candidate])
         except ReplicaLost as loss:
-            if loss.replica == candidate:  # its owner has not shown it
+            if loss.replica == candidate:  # it has not shown its update
                 hidden.add(candidate)
             raise
 
@@ -126,7 +125,7 @@ def cross_check(
 
 
 def _draw_validators(candidates: Sequence[int], draw: torch.Generator) -> dict[int, int]:
-    """Validator → candidate, in a ring in random order: nobody judges itself."""
+    """Validator → candidate, in a ring in random order: nobody tests itself."""
     ring = [candidates[i] for i in torch.randperm(len(candidates), generator=draw).tolist()]
     return {ring[i]: ring[(i + 1) % len(ring)] for i in range(len(ring))}
 
@@ -139,23 +138,24 @@ def _draw_samples(
     count: int,
     draw: torch.Generator,
 ) -> Samples:
-    """A candidate's samples, exactly as it was to train on them; half of the controls are held out,
-    the others were given to its peers.
+    """Draw a candidate's own samples, in the form in which it was to train on them, and controls:
+    half of these are held out, the others were given to its peers.
 
     Args:
         batches: by candidate, what it was to train on.
+        count: own samples, at most.
     """
     own = _assigned(job, number, {candidate: batches[candidate]}, count, draw)
     held = min(count // 2, job.source.size("validation"))
     positions = torch.randperm(job.source.size("validation"), generator=draw)[:held]
     others = {index: own for index, own in batches.items() if index != candidate}
     controls = _assigned(job, number, others, count - held, draw)
-    asked = (*own, *controls, *pieces.held_out(job.source, "validation", positions, held))
-    targets = torch.cat([pieces.read(job.source, piece)[1] for piece in asked])
+    chosen = (*own, *controls, *pieces.held_out(job.source, "validation", positions, held))
+    targets = torch.cat([pieces.read(job.source, piece)[1] for piece in chosen])
     mine = torch.arange(len(targets)) < pieces.count(own)
     strata = job.task.strata(targets) if job.iid else None
     return Samples(
-        asked, mine, torch.zeros(len(targets), dtype=torch.int64) if strata is None else strata
+        chosen, mine, torch.zeros(len(targets), dtype=torch.int64) if strata is None else strata
     )
 
 
@@ -166,8 +166,8 @@ def _assigned(
     count: int,
     draw: torch.Generator,
 ) -> list[Piece]:
-    """About `count` different samples that some replicas were given in this round, by whole
-    steps."""
+    """At most `count` different samples that some replicas were given in a round, step by step in
+    random order."""
     steps = [(replica, step) for replica, own in batches.items() for step in range(len(own))]
     chosen: list[Piece] = []
     seen: set[int] = set()
@@ -212,8 +212,8 @@ def _evaluate(
 
 
 def _hand_over(job: Job, gathered: Gathered, owner: Replica, validator: Replica) -> None:
-    """Hand a replica's update to another, which is to evaluate it. Its owner is asked for it only
-    where it was not kept.
+    """Hand a replica's update to a validator, which is to evaluate it. Its owner is asked for it
+    only where the coordinator has not kept it.
 
     Raises:
         ReplicaLost: one of them does not answer, or the owner shows another update.

@@ -1,9 +1,10 @@
-"""Commit before reveal: the updates of a round flow through the coordinator block by block, and are
-folded.
+"""Commit before reveal: the updates of a round come to the coordinator block by block, and are
+folded into sums.
 
-Nobody reveals before all have committed, and every block is checked against what its node has
-committed to. The coordinator keeps the sums that the judgement needs, and the updates themselves
-only where all of them fit into `gather.memory`; else it asks for them again when it takes the mean.
+Nobody reveals before all have committed, and every block is checked against the digest that its
+node has committed to. The coordinator keeps the sums, which are all that the judgement needs. It
+keeps the updates themselves only where all of them fit into `gather.memory`; else it asks for them
+a second time when it takes the mean.
 """
 
 import itertools
@@ -30,26 +31,21 @@ Blocks = dict[int, torch.Tensor]  # one place, by replica
 
 @dataclass
 class Gathered:
-    """The updates of a round.
+    """The updates of a round."""
 
-    `start` says what every replica of the round was ordered to do, also those that handed in
-    nothing. `replicas` are those whose updates can be averaged, in the order of the rows of `sums`,
-    by stage. `faults` says what is wrong with the others', by stage; `diverged` are those whose
-    only fault is that they are not finite, to which honest steps may lead.
-    """
-
-    start: RoundStart
-    commitments: dict[int, list[Commitment]]
-    names: dict[int, tuple[str, ...]]
-    replicas: list[int] = field(default_factory=list)
-    sums: list[StageSums] = field(default_factory=list)
-    faults: dict[int, dict[int, str]] = field(default_factory=dict)
+    start: RoundStart  # what all replicas were ordered to do, also those that handed in nothing
+    commitments: dict[int, list[Commitment]]  # by replica and stage
+    names: dict[int, tuple[str, ...]]  # of the nodes, by replica and stage
+    replicas: list[int] = field(default_factory=list)  # whose updates can be averaged
+    sums: list[StageSums] = field(default_factory=list)  # by stage; the rows are `replicas`
+    faults: dict[int, dict[int, str]] = field(default_factory=dict)  # by replica and stage
+    # replicas whose only fault is an update that is not finite: honest steps may lead there
     diverged: set[int] = field(default_factory=set)
-    kept: dict[BlockPlace, Blocks] = field(default_factory=dict)
-    bytes: int = 0
+    kept: dict[BlockPlace, Blocks] = field(default_factory=dict)  # the updates, if there is room
+    bytes: int = 0  # received
 
     def note_fault(self, index: int, stage: int, text: str) -> None:
-        """What is wrong with a replica's update of a stage."""
+        """Note what is wrong with a replica's update of a stage."""
         self.faults.setdefault(index, {})[stage] = text
 
     @property
@@ -64,7 +60,7 @@ class Gathered:
 
     @property
     def auditable(self) -> list[int]:
-        """All that handed in an update, finite or not: what can be audited."""
+        """The replicas that can be audited: they have handed in an update, finite or not."""
         return sorted({*self.replicas, *self.diverged})
 
     def sizes_of(self, stage: int) -> dict[int, float]:
@@ -102,9 +98,12 @@ def gather(fleet: Fleet, job: Job, start: RoundStart, trained: Mapping[int, Trai
 def stream_blocks(
     fleet: Fleet, job: Job, gathered: Gathered, indices: Sequence[int]
 ) -> Iterator[tuple[BlockPlace, Blocks]]:
-    """All blocks of some replicas' updates, by place; the next are on their way while these are
-    looked at. Those of replicas that are lost are left out from there on; where all updates were
-    kept, others' are among them. Whether they are what was committed to the caller looks at."""
+    """The blocks of some replicas' updates, place by place; the next are fetched meanwhile.
+
+    The caller has to check that the blocks are there, and that they are what was committed to: a
+    replica that is lost is missing from there on. Where all updates were kept, those of other
+    replicas are among them.
+    """
     if gathered.kept:
         yield from gathered.kept.items()
         return
@@ -121,8 +120,8 @@ def stream_blocks(
 
 
 def _fold(fleet: Fleet, job: Job, gathered: Gathered, indices: Sequence[int]) -> bool:
-    """Once over all blocks. False where a replica has dropped out on the way: then all begins again
-    without it."""
+    """Fold all blocks of some replicas' updates. False if a replica has dropped out on the way: the
+    caller begins again without it."""
     gathered.replicas, gathered.sums = list(indices), [empty(len(indices)) for _ in job.layouts]
     keeps = job.keeps_updates(len(indices))
     if not indices:
@@ -148,7 +147,7 @@ def _fold(fleet: Fleet, job: Job, gathered: Gathered, indices: Sequence[int]) ->
 
 def _fetch(fleet: Fleet, indices: Sequence[int], place: BlockPlace) -> Blocks:
     stage, number = place
-    # where a group was lost since, as over what it was to repeat, its nodes have the update still
+    # a replica that was lost since, as when it repeated others' work, still has its update
     return fleet.each(
         lambda replica: replica.reveal(UPDATE, stage, number), fleet.mustered(indices)
     )
@@ -164,8 +163,8 @@ def _check_commitments(gathered: Gathered, job: Job, index: int) -> None:
 
 
 def check_block(gathered: Gathered, job: Job, index: int, place: BlockPlace, block: object) -> bool:
-    """Whether one block is right at first sight; what is wrong with it is noted. Without trust its
-    form alone counts."""
+    """Whether a block has the form, and with trust the digest, that was committed to; what is wrong
+    with it is noted."""
     stage, number = place
     start, stop = block_span(job.layouts[stage].size, number)
     size = stop - start
@@ -183,7 +182,7 @@ def check_block(gathered: Gathered, job: Job, index: int, place: BlockPlace, blo
 
 
 def _set_apart(gathered: Gathered, stage: int, indices: Iterable[int]) -> None:
-    """The replicas whose update of a stage holds more than numbers."""
+    """Note that these replicas' updates of a stage are not finite."""
     for index in indices:
         gathered.note_fault(index, stage, "the update has values that are not finite")
         gathered.diverged.add(index)
@@ -191,13 +190,13 @@ def _set_apart(gathered: Gathered, stage: int, indices: Iterable[int]) -> None:
 
 
 def parameters_in(layout: Layout, number: int) -> int:
-    """How many of a block's numbers are parameters: the first."""
+    """How many of a block's numbers are parameters, which come before the buffers."""
     start, stop = block_span(layout.size, number)
     return max(0, min(layout.parameters, stop) - start)
 
 
 def updates_of(job: Job, gathered: Gathered, index: int) -> Mapping[int, str]:
-    """The content of a replica's update, by stage."""
+    """The digests of a replica's update, by stage."""
     return {
         stage: root(committed.blocks[: job.blocks_of_update(stage)])
         for stage, committed in enumerate(gathered.commitments[index])
