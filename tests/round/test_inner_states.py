@@ -218,7 +218,7 @@ def test_a_round_is_proven_only_where_what_it_began_with_is(monkeypatch) -> None
     laboratory = Laboratory([*_UNSEEN, "trust.budget=1"])
     assert all(made.verified for made in laboratory.play(1).judgements.values())
     left = laboratory.engine.inner._left
-    left["r2.s0", 0] = replace(left["r2.s0", 0], found=False)
+    left["r2.s0", 0] = replace(left["r2.s0", 0], verified=False)
     for number in (2, 3):
         played = laboratory.play(number)
         assert {i for i, made in played.judgements.items() if not made.verified} == {2}
