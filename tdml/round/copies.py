@@ -12,27 +12,27 @@ _BY_ONE_COPY = 8  # repetitions, of those before a ban: to make a copy may take 
 
 
 class Copies:
-    """Those of the stages that were asked for."""
+    """Makes a copy of a stage when it is first asked for."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
         self._stages: dict[int, Stage] = {}
 
     def of(self, index: int) -> Stage:
-        """One stage."""
+        """The copy of one stage."""
         if index not in self._stages:
             self._stages[index] = self._new(index)
         return self._stages[index]
 
     def drop(self, indices: Iterable[int]) -> None:
-        """Something was broken off in some stages."""
+        """Forget the copies of some stages: a step has failed in them, and they may be changed."""
         for index in indices:
             self._stages.pop(index, None)
 
     def renewed(self, indices: Iterable[int], times: int) -> Iterator[int]:
-        """Counts repetitions, which find other copies of some stages now and then: nodes have
-        others, which lie elsewhere in memory. The former ones are kept until these are made, or
-        they could take their places there."""
+        """Count `times` repetitions, and make new copies of some stages now and then: nodes have
+        other copies, elsewhere in memory. The old copies are kept until the new ones are made, or
+        these could take their places in memory."""
         indices = list(indices)
         for i in range(times):
             if i % _BY_ONE_COPY == 0:
@@ -40,7 +40,7 @@ class Copies:
             yield i
 
     def freeze(self, indices: Iterable[int]) -> None:
-        """Give stages what is not trained."""
+        """Put the parameters that are not trained into some stages."""
         for index in indices:
             self.of(index).freeze(self._job.frozen[index])
 

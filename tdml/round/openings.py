@@ -1,4 +1,4 @@
-"""What audited replicas and their validators show, and whether any honest node shows it."""
+"""Whether an honest node would show what audited replicas and their validators show."""
 
 from collections.abc import Sequence
 
@@ -25,14 +25,15 @@ def false_traces(
     openings: Sequence[Opening],
     inner: Sequence[str],
 ) -> list[Proof]:
-    """The nodes of a replica that show another round than they have committed to or were ordered to
-    do, have left out steps, or log something else than they have signed.
+    """The proofs against nodes of a replica that show another round than they have committed to or
+    were ordered to do, that have left out steps, or that log something else than they have signed.
 
     Args:
-        signers: its nodes.
+        signers: the replica's nodes.
         purpose: for which they have signed their logs.
         steps: that the replica was ordered to take.
-        inner: what their optimizers were to go on from, by stage, if they had it.
+        inner: by stage, the digests of the states that their optimizers were to go on from, if they
+            had them.
     """
     ordered = inner or [""] * len(openings)
     false = [
@@ -59,7 +60,8 @@ def false_traces(
 def false_answer(
     job: Job, signers: Signers, window: Window, answers: Sequence[Repetition]
 ) -> list[Proof]:
-    """The nodes of a validator, the `signers`, whose answers on a window no honest node gives."""
+    """The proofs against nodes of a validator, the `signers`, whose answers on a window no honest
+    node gives."""
     names, steps = signers.names, len(window.order.batches)
     for stage, answer in enumerate(answers):
         formed = is_log(answer.log, steps, job.channels, stage)
@@ -71,8 +73,8 @@ def false_answer(
 
 
 def is_log(log: object, steps: int, channels: Sequence[Channel], stage: int) -> bool:
-    """Whether something is a stage's log of so many steps: with nothing where others are the two
-    ends of a channel."""
+    """Whether something has the form of a stage's log of so many steps, which is zero for channels
+    between other stages."""
     if not is_plain(log, (steps, len(channels), 32), torch.uint8):
         return False
     others = sorted({*range(len(channels))} - {*of_stage(channels, stage)})
@@ -80,7 +82,7 @@ def is_log(log: object, steps: int, channels: Sequence[Channel], stage: int) -> 
 
 
 def _holds(job: Job, steps: int, stage: int, commitment: Commitment, opening: Opening) -> bool:
-    """Whether a trace is the one committed to, and ends with the update."""
+    """Whether a trace is the one that was committed to, and ends with the update."""
     windows = job.windows_of(steps)
     formed = (
         len(opening.states) == windows and len(opening.signatures) == job.config.topology.stages
@@ -91,6 +93,6 @@ def _holds(job: Job, steps: int, stage: int, commitment: Commitment, opening: Op
 
 
 def skipped_steps(log: torch.Tensor, own: Sequence[int]) -> bool:
-    """Whether a step has no digest on any of the stage's own channels. A node that has taken the
-    step cannot be made to log that by others."""
+    """Whether a log has a step without any digest on the stage's own channels: the stage has not
+    taken it. Others cannot make a node that has taken a step log that."""
     return bool(own) and bool((log[:, own] == 0).flatten(1).all(dim=1).any())

@@ -16,37 +16,37 @@ from tdml.round.vectors import Vector, relay
 
 @dataclass(frozen=True)
 class Window:
-    """A window of a replica's round as it was ordered, and what its nodes have shown of it. `owner`
-    is that replica, and `weights` are those that the round started from, (d_s,) by stage."""
+    """A window of a replica's round: the steps as they were ordered, and what was shown of them."""
 
-    order: RepeatOrder
-    owner: Replica
-    number: int
-    openings: Sequence[Opening]
-    weights: Sequence[torch.Tensor]
+    order: RepeatOrder  # to repeat it
+    owner: Replica  # whose round it is
+    number: int  # of the window in the round
+    openings: Sequence[Opening]  # what the owner's nodes have shown of the round, by stage
+    weights: Sequence[torch.Tensor]  # the global weights before the round, (d_s,) by stage
 
     def anew(self, **changed: Any) -> "Window":
-        """The same, to be asked for once more, in an order that is `changed` somehow."""
+        """The same window with a new order, in which some fields are `changed`: every order has a
+        nonce of its own."""
         return replace(self, order=replace(self.order, nonce=new_nonce(), **changed))
 
     @property
     def logs(self) -> list[torch.Tensor]:
-        """What each node has logged of the window."""
+        """The messages of the window that each node has logged, by stage."""
         first = self.order.first
         return [opening.log[first : first + len(self.order.batches)] for opening in self.openings]
 
     def ends(self) -> tuple[str, ...]:
-        """What the owner says the window leads to, by stage."""
+        """The digests of what the window leads to, as the owner says, by stage."""
         return tuple(opening.states[self.number] for opening in self.openings)
 
     def start(self, stage: int) -> str | None:
-        """What the owner says it starts from; None where that is the global weights and a fresh
-        optimizer. The first window's is an inner state."""
+        """The digest of the state that the window starts from, as the owner says. For the first
+        window it is that of the inner optimizer; None if that is fresh."""
         opening = self.openings[stage]
         return opening.states[self.number - 1] if self.number else opening.inner or None
 
     def confirmed_by(self, answers: Sequence[Repetition]) -> bool:
-        """Whether a repetition has found the very same."""
+        """Whether a repetition has found the same, to the bit."""
         same = tuple(answer.end for answer in answers) == self.ends()
         return same and all(
             torch.equal(log, a.log) for log, a in zip(self.logs, answers, strict=True)

@@ -1,4 +1,5 @@
-"""What a party to a dispute shows of a step, as far as it fits what all agree on."""
+"""What a party to a dispute shows of a step: the state and the messages that it started from, which
+must be what all agree on, and what it has made of them."""
 
 from dataclasses import dataclass, replace
 
@@ -15,18 +16,18 @@ from tdml.trust.dispute import END, Item
 
 @dataclass(frozen=True)
 class StepShown:
-    """What somebody shows of a step of a stage: its state before it (of the round's first step the
-    inner one, or None where that is fresh), the messages that it has received and has sent, by
-    channel, and the item in question as it has made it, its `value`."""
+    """What a party shows of a step of a stage."""
 
+    # the state before the step; before the round's first step that of the inner optimizer, None if
+    # it is fresh
     before: torch.Tensor | None
-    messages: dict[int, list[torch.Tensor]]
-    sent: dict[int, list[torch.Tensor]]
-    value: list[torch.Tensor]
+    messages: dict[int, list[torch.Tensor]]  # that the stage has received, by channel
+    sent: dict[int, list[torch.Tensor]]  # by channel
+    value: list[torch.Tensor]  # the tensors of the disputed item, as the party has made them
 
     def of(self, item: Item) -> "StepShown":
-        """The same of another item of the step, which is not after the one in question: it takes
-        the messages before it."""
+        """The same step for another item, which is not after this one: with the messages that it
+        depends on."""
         if item.channel < 0:
             return self
         received = {n: message for n, message in self.messages.items() if n < item.channel}
@@ -36,14 +37,14 @@ class StepShown:
 def shown_by(
     job: Job, replica: Replica, item: Item, begins: bool, ground: CommonGround
 ) -> StepShown:
-    """What a replica that was told to keep a step shows of it.
+    """Have a replica show the step of an item, which it was told to keep.
 
     Args:
-        begins: whether the step is the round's first: the global weights need not be shown.
-        ground: what all agree on.
+        begins: whether the step is the round's first: everybody knows the weights before it.
+        ground: what all parties agree on.
 
     Raises:
-        DigestMismatch: it shows something else.
+        DigestMismatch: it shows something else than what all agree on.
     """
     stage, state = item.stage, job.states[item.stage]
     shown = replica.shown(stage)

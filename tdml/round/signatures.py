@@ -1,4 +1,4 @@
-"""What the nodes of a replica have signed for each other, and whether their logs are that."""
+"""Whether the logs of a replica's nodes are what they have signed for each other."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,8 +15,7 @@ from tdml.trust.judgement import Proof
 
 @dataclass(frozen=True)
 class Signers:
-    """The nodes of a replica, who sign for each other what has passed between them: their names and
-    public keys, by stage."""
+    """The nodes of a replica, by stage: they sign for each other what has passed between them."""
 
     job_id: str
     replica: int
@@ -25,14 +24,14 @@ class Signers:
 
     @classmethod
     def of(cls, fleet: Fleet, replica: Replica) -> "Signers":
-        """Those of one replica of a fleet."""
+        """The nodes of one replica of a fleet."""
         keys = tuple(fleet.key(name) for name in replica.names)
         return cls(fleet.job_id, replica.index, replica.names, keys)
 
 
 class SignedLog(Protocol):
-    """What a node has logged, (steps, channels, 32) uint8, and the signatures of the other stages
-    on what they have logged in common with it, by stage."""
+    """A node's log, (steps, channels, 32) uint8, and by stage the other nodes' signatures on what
+    they have logged in common with it."""
 
     @property
     def log(self) -> torch.Tensor: ...
@@ -44,8 +43,8 @@ class SignedLog(Protocol):
 def broken_agreements(
     channels: Sequence[Channel], signers: Signers, purpose: str, signed: Sequence[SignedLog]
 ) -> list[Proof]:
-    """The nodes of a replica that log something else than they have signed for a neighbour, or than
-    it has signed for them.
+    """The proofs against nodes of a replica that log something else than they have signed for a
+    neighbour, or than it has signed for them.
 
     Args:
         purpose: for which they have signed.

@@ -1,4 +1,4 @@
-"""What the parties to a dispute say of a window, as transcripts."""
+"""The transcripts of a dispute: what each party says that a window's steps have sent and led to."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from tdml.trust.judgement import Proof
 
 
 class Lied(Exception):
-    """Nodes have said what no honest node says: `proofs` convict them."""
+    """Nodes have said something that no honest node says. `proofs` convict them."""
 
     def __init__(self, proofs: Sequence[Proof]) -> None:
         self.proofs = tuple(proofs)
@@ -27,11 +27,12 @@ class Lied(Exception):
 
 @dataclass(frozen=True)
 class CommonGround:
-    """What all agree on before an item: the digest of the state that its step begins with, and of
-    every message that its stage has received in it."""
+    """What all parties agree on before an item: the digests of what its step starts from."""
 
-    before: str | None  # of a round's first the inner state; None: the optimizer is fresh
-    received: dict[int, str]
+    # of the state before the step; before a round's first step, of the inner optimizer's state,
+    # None if that is fresh
+    before: str | None
+    received: dict[int, str]  # of the messages that the stage has received in it, by channel
 
 
 def window_items(job: Job, window: Window) -> Iterator[Item]:
@@ -42,7 +43,8 @@ def window_items(job: Job, window: Window) -> Iterator[Item]:
 
 
 def committed(job: Job, window: Window) -> Transcript:
-    """What the owner has committed to: its message logs, and what the window leads to."""
+    """The owner's transcript, to which it has committed: its message logs, and what the window
+    leads to."""
     digests = _sent(job.channels, window.logs)
     digests |= {_end(window, stage): end for stage, end in enumerate(window.ends())}
     return Transcript(window.owner.index, digests)
@@ -51,8 +53,8 @@ def committed(job: Job, window: Window) -> Transcript:
 def transcript_of(
     job: Job, window: Window, party: Replica, answers: Sequence[Repetition]
 ) -> Transcript:
-    """What a party has found that has repeated the window, with the state after every step where it
-    was asked for that."""
+    """The transcript of a party that has repeated the window, with the states after all steps if it
+    was asked for these."""
     digests = _sent(job.channels, [answer.log for answer in answers])
     for stage, answer in enumerate(answers):
         digests |= {Item(step, stage): state for step, state in enumerate(answer.states)}
@@ -61,15 +63,15 @@ def transcript_of(
 
 
 def repeat_by_step(job: Job, window: Window, party: Replica, signers: Signers) -> Transcript:
-    """Have a party repeat the window once more, and say what state every step leads to.
+    """Have a party repeat the window once more, and tell the digest of the state after every step.
 
     Args:
         signers: the party's nodes.
 
     Raises:
-        ReplicaLost: a party does not answer, or does not say all of it.
+        ReplicaLost: a party does not answer, or not in full.
         DigestMismatch: the owner shows another state than it has committed to.
-        Lied: nodes of the party say that something else has passed than they have signed.
+        Lied: nodes of the party log other messages than they have signed.
     """
     asked = window.anew(own=party is window.owner, each=True)
     answers, steps = repeat(job, asked, party), len(window.order.batches)
@@ -86,7 +88,7 @@ def repeat_by_step(job: Job, window: Window, party: Replica, signers: Signers) -
 def common_ground(
     job: Job, window: Window, transcripts: Sequence[Transcript], item: Item
 ) -> CommonGround:
-    """What the step of an item starts from, if all agree on all items before it."""
+    """What the step of an item starts from, where all agree on all items before it."""
     before = Item(item.step - 1, item.stage)
     received = {
         number: agreed(transcripts, Item(item.step, channel.sender, number))
@@ -99,8 +101,8 @@ def common_ground(
 
 
 def _sent(channels: Sequence[Channel], logs: Sequence[torch.Tensor]) -> dict[Item, str]:
-    """Of what crossed every channel in every step, as its sender has logged it, which its receiver
-    has signed."""
+    """The digests of all messages of all steps, as their senders have logged them; their receivers
+    have signed the same."""
     digests = {}
     for number, channel in enumerate(channels):
         for step, row in enumerate(logs[channel.sender][:, number].tolist()):
@@ -109,5 +111,5 @@ def _sent(channels: Sequence[Channel], logs: Sequence[torch.Tensor]) -> dict[Ite
 
 
 def _end(window: Window, stage: int) -> Item:
-    """What a stage's part of the window leads to."""
+    """The item to which a stage's part of the window leads."""
     return Item(len(window.order.batches) - 1, stage, END if window.order.last else STATE)

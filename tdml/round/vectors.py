@@ -1,4 +1,4 @@
-"""A vector of one node, shown block by block: its update, or a state that it has kept."""
+"""A node's vectors, which it shows block by block: its update, and the states that it has kept."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,13 +13,12 @@ from tdml.trust.commitment import block_span, count_blocks, in_blocks, is_plain
 
 @dataclass(frozen=True)
 class Vector:
-    """Which of a node's vectors, (size,) float32: `name` is UPDATE, INNER, BEFORE, AFTER or a
-    state's that was kept; `content` is what it is known by, None where it is not known."""
+    """Which of a node's vectors."""
 
-    name: str
+    name: str  # UPDATE, INNER, BEFORE, AFTER, or that of a state that was kept: `state_before`
     stage: int
-    size: int
-    content: str | None = None
+    size: int  # of the vector, float32
+    content: str | None = None  # the digest that it must have; None: not known
 
 
 class DigestMismatch(Exception):
@@ -32,7 +31,7 @@ class DigestMismatch(Exception):
 
 
 def shown_blocks(source: Replica, vector: Vector) -> Iterator[torch.Tensor]:
-    """A vector of one of a replica's nodes, block by block.
+    """Fetch a vector from a node of a replica, block by block, and check every block.
 
     Raises:
         DigestMismatch: the node shows something else, or something of another form, from which
@@ -51,18 +50,18 @@ def shown_blocks(source: Replica, vector: Vector) -> Iterator[torch.Tensor]:
 
 
 def relay(source: Replica, vector: Vector, target: Replica) -> None:
-    """Hand a vector of one node to the same stage of another replica. Raises as `shown_blocks`."""
+    """Hand a node's vector on to the same stage of another replica. Raises as `shown_blocks`."""
     for number, block in enumerate(shown_blocks(source, vector)):
         target.hold(vector.stage, number, block)
 
 
 def hold_all(target: Replica, update: Sequence[torch.Tensor]) -> None:
-    """Hand an update, by stage, to a replica that is to evaluate it."""
+    """Hand an update, (d_s,) by stage, to a replica that is to evaluate it."""
     for stage, vector in enumerate(update):
         for number, block in enumerate(in_blocks(vector)):
             target.hold(stage, number, block)
 
 
 def fetch_vector(source: Replica, vector: Vector) -> torch.Tensor:
-    """A vector of one node, (size,) float32. Raises as `shown_blocks`."""
+    """A node's whole vector, (size,) float32. Raises as `shown_blocks`."""
     return torch.cat(list(shown_blocks(source, vector)))
