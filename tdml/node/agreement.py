@@ -1,7 +1,7 @@
 """Before a node commits, the two ends of every channel sign that they have logged the same.
 
-So a false message is its sender's doing, or its receiver was told so in time and did not go on:
-nobody can later say that it has sent, or received, something else.
+So neither can say later that it has sent, or received, something else: a false message is its
+sender's doing, and a receiver that was sent something else does not sign.
 """
 
 import hashlib
@@ -16,12 +16,12 @@ from tdml.protocol.statement import canonical
 
 
 class Disagreement(Exception):
-    """The two ends of a channel have logged different messages. Which of them lies nobody else can
-    know."""
+    """The two ends of a channel have logged different messages. Nobody else can know which of them
+    lies."""
 
 
 class Agreement:
-    """One node's side."""
+    """The agreement of one node with its neighbours, about one sequence of steps."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class Agreement:
         self.begin("", torch.empty(0))
 
     def begin(self, purpose: str, log: torch.Tensor) -> None:
-        """Some steps are done; nothing is agreed on yet."""
+        """Start with the log of some steps that are done: nobody has signed it yet."""
         self._purpose, self._log = purpose, log
         self.signatures: tuple[str, ...] = ("",) * len(self._keys)
 
@@ -48,15 +48,15 @@ class Agreement:
         return [stage for stage in stages if between(self._channels, self._stage, stage)]
 
     def offer(self, peer: int) -> torch.Tensor:
-        """What to send to another stage: the digest of what is logged in common, signed; (96,)
-        uint8."""
+        """What to send to another stage: the digest of what both have logged, and this node's
+        signature under it; (96,) uint8."""
         digest = common_digest(self._log, self._channels, self._stage, peer)
         said = statement(self._job, self._replica, self._purpose, self._stage, peer, digest)
         signed = bytes.fromhex(digest) + bytes.fromhex(self._identity.sign(said))
         return torch.frombuffer(bytearray(signed), dtype=torch.uint8)
 
     def accept(self, offers: dict[int, torch.Tensor]) -> None:
-        """Take what the peers have sent.
+        """Take the offers of other stages, by stage, and keep their signatures.
 
         Raises:
             Disagreement: one has logged something else, or has not signed it.
@@ -77,13 +77,14 @@ class Agreement:
 
 
 def common_digest(log: torch.Tensor, channels: Sequence[Channel], one: int, other: int) -> str:
-    """Of what two stages have logged in common."""
+    """SHA-256 of what a log has on the channels between two stages."""
     common = log[:, between(channels, one, other)].contiguous()
     return hashlib.sha256(common.numpy().tobytes()).hexdigest()
 
 
 def statement(job: str, replica: int, purpose: str, signer: int, peer: int, digest: str) -> bytes:
-    """What a stage signs for another: that it has logged so much of `purpose` in common with it."""
+    """What a stage signs for another: the digest of what it has logged in common with it, of the
+    steps that `purpose` names."""
     said = {
         "job": job,
         "replica": replica,
@@ -95,16 +96,16 @@ def statement(job: str, replica: int, purpose: str, signer: int, peer: int, dige
     return b"tdml log|" + canonical(said)
 
 
-# What is signed for, in words.
+# Purposes: which steps a signature is about, in words
 
 
 def training_purpose(round_number: int, nonce: str) -> str:
-    """A round's own steps."""
+    """The steps of a round."""
     return f"round {round_number}, order {nonce}"
 
 
 def repetition_purpose(order: RepeatOrder) -> str:
-    """Steps that are taken again."""
+    """Steps that are repeated."""
     steps = f"replica {order.replica} from step {order.first} again"
     return f"round {order.round}, {steps}, order {order.nonce}"
 

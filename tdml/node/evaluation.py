@@ -1,4 +1,4 @@
-"""A batch that is evaluated, and what comes of it."""
+"""Evaluation: a batch on its way through the stages, and the scores at its end."""
 
 import torch
 
@@ -8,7 +8,7 @@ from tdml.tasks.measures import losses_of, rows_of
 
 
 class Scores:
-    """What comes of an evaluation, at the last stage: losses, and rows of the task's measures."""
+    """The results of an evaluation at the last stage: losses, and rows of the task's measures."""
 
     def __init__(self, task: Task, with_rows: bool) -> None:
         self.task, self.with_rows = task, with_rows
@@ -21,8 +21,8 @@ class Scores:
 
 
 class EvaluationBatch:
-    """A batch that is evaluated: inputs at the first stage, targets at the last, of which some may
-    be missing: the batch is padded then."""
+    """A batch that is evaluated: inputs at the first stage, targets at the last. A batch that is
+    padded has fewer targets than places."""
 
     def __init__(
         self,
@@ -35,7 +35,8 @@ class EvaluationBatch:
         self._targets, self._scores = targets, scores
 
     def observe(self, output: torch.Tensor, places: torch.Tensor) -> None:
-        """At what the model returns for a micro-batch, at these places of the batch."""
+        """Score what the model returns for a micro-batch, whose samples have these places in the
+        batch."""
         assert self._targets is not None  # the last stage reads them
         places = places.cpu()
         right = self._targets[places[places < len(self._targets)]]

@@ -1,5 +1,5 @@
-"""What a stage does not train stays the same for all of a job. So a node is sent only what it has
-neither been sent before nor finds in the folder that the model comes from."""
+"""The parameters that a stage does not train. They stay the same for the whole job, so a node is
+sent only those that it was not sent before, and does not find in the model's own folder."""
 
 import time
 from collections.abc import Sequence
@@ -17,8 +17,12 @@ if TYPE_CHECKING:
 
 
 class Frozen:
-    """What a node has of it, in one slot after the other. `seconds` is for how long it may look:
-    who is silent counts as dead, and a disk may be slow."""
+    """What a node has of the frozen parameters, in one slot after the other.
+
+    Args:
+        seconds: how long it may look for them on its disk, which may be slow: a node that is silent
+            counts as dead.
+    """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -26,25 +30,31 @@ class Frozen:
         self._missing: list[torch.Tensor] = []
 
     def find(self, stage: "Stage", wanted: Sequence[Digest]) -> tuple[bool, ...]:
-        """Put into a stage what it is to have, by digest, as far as it is here. Returns what is
-        missing."""
+        """Put the frozen parameters into a stage, as far as they are here.
+
+        Args:
+            wanted: their digests, in the order of `stage.frozen`.
+
+        Returns:
+            For each whether it is missing.
+        """
         tensors, until = stage.frozen, time.monotonic() + self._seconds
         missing = [True] * len(tensors)
         for source in (lambda: map(self._held.get, wanted), stage.stored):
-            # whatever is wrong with a folder, or called so in a user's model, the rest is sent
+            # whatever is wrong with a folder, or with a user's `stored`: what is missing is sent
             with suppress(Exception):
                 for i, value in enumerate(source()):
                     if time.monotonic() > until:
                         break
                     if missing[i] and value is not None:
                         tensors[i].copy_(value)
-                        # as it is here now: a file may be written to meanwhile
+                        # hashed as it is here now: the file may be written to meanwhile
                         missing[i] = digest(tensors[i].detach().float()).hex() != wanted[i]
         self._held = dict(zip(wanted, tensors, strict=True))
         self._missing = [*compress(tensors, missing)]
         return tuple(missing)
 
     def complete(self, values: Sequence[torch.Tensor]) -> None:
-        """Put in what was missing."""
+        """Put in the parameters that were missing."""
         for tensor, value in zip(self._missing, values, strict=True):
             tensor.copy_(value)

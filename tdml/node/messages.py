@@ -26,14 +26,13 @@ _DIGEST = 32  # bytes
 
 @dataclass(frozen=True)
 class Channel:
-    """A way from one stage to another, on which one message a step goes: all micro-batches'
-    tensors, in their order; of tied weights and norms, one for all. `place` is the part of the
-    model that sends; norms have none."""
+    """A way from one stage to another. In every step one message goes along it: a tensor for each
+    micro-batch, in their order; for tied weights and norms, one for all micro-batches."""
 
     kind: str
     sender: int
     receiver: int
-    place: int = -1
+    place: int = -1  # the part of the model that sends; norms come from no part
 
     def __str__(self) -> str:
         return f"the {self.kind} that stage {self.sender} sends to stage {self.receiver}"
@@ -56,14 +55,14 @@ def channels(parts: int, stages: int, clipped: bool, ties: bool = False) -> tupl
 
 
 def channels_of(config: Config, plan: Plan, model: nn.Module) -> tuple[Channel, ...]:
-    """Those between the stages of a job's replicas."""
+    """The channels between the stages of a job's replicas."""
     clipped, ties = config.train.clip_norm is not None, bool(tied(blocks_of(model)))
     return channels(plan.parts, config.topology.stages, clipped, ties)
 
 
 def empty_log(steps: int, channels: Sequence[Channel]) -> torch.Tensor:
-    """Of some steps that are not taken yet: (steps, channels, 32) uint8, zero. Channels of others
-    stay so."""
+    """The log of steps that are not taken yet: (steps, channels, 32) uint8, zero. A channel between
+    two other stages stays zero."""
     return torch.zeros(steps, len(channels), _DIGEST, dtype=torch.uint8)
 
 
@@ -86,21 +85,20 @@ def digest_of(message: Sequence[torch.Tensor]) -> bytes:
 
 
 def as_row(digest: bytes) -> torch.Tensor:
-    """A digest as a log has it."""
+    """A digest as a log holds it: (32,) uint8."""
     return torch.frombuffer(bytearray(digest), dtype=torch.uint8)
 
 
 @dataclass
 class Passing:
-    """What passes a node in one step: running digests by channel, and where `keeps` the tensors
-    themselves."""
+    """The messages that a node sends and receives in one step, as a running digest a channel."""
 
-    keeps: bool = False
+    keeps: bool = False  # whether the tensors are kept, too
     kept: dict[int, list[torch.Tensor]] = field(default_factory=dict)
     _hashes: dict[int, blake3] = field(default_factory=dict)
 
     def note(self, channel: int, tensor: torch.Tensor) -> None:
-        """The next micro-batch's tensor."""
+        """Note the next micro-batch's tensor on a channel."""
         _feed(self._hashes.setdefault(channel, blake3()), tensor)
         if self.keeps:
             self.kept.setdefault(channel, []).append(tensor.detach().cpu().clone())
@@ -112,8 +110,8 @@ class Passing:
 
 
 class MessageRecorder:
-    """Listens at the borders of one part of the model. `passing` is the step that is under way;
-    None: nothing is noted."""
+    """Notes what crosses the borders of one part of the model, in the `passing` of the step that is
+    under way; nothing while that is None."""
 
     def __init__(self, runner: nn.Module, part: int, channels: Sequence[Channel]) -> None:
         numbers = {(channel.kind, channel.place): i for i, channel in enumerate(channels)}

@@ -42,8 +42,8 @@ from tdml.trust.commitment import block_digests, commitment, content, in_blocks
 
 
 class Node:
-    """What a worker is at heart. It keeps nothing between rounds that matters, but where
-    `sync.inner_state=kept` asks for it the inner optimizer's state."""
+    """A node, in one slot after the other. Between rounds it keeps nothing that matters, except the
+    inner optimizer's state where `sync.inner_state=kept` asks for that."""
 
     def __init__(
         self, name: str, identity: Identity, job: str, seed: int, source: Source | None
@@ -55,9 +55,9 @@ class Node:
         self.weights = self.update = torch.empty(0)
         self._trace: Trace | None = None
         self._vectors: dict[str, tuple[torch.Tensor, ...]] = {}  # by name, in blocks
-        # of the optimizer, by content: that which the last round began with, and ended with
+        # by digest, the optimizer's states that the last round began with, and ended with
         self.inner: dict[str, torch.Tensor] = {}
-        self._left: list[torch.Tensor] = []
+        self._left: list[torch.Tensor] = []  # the state after the round; []: it is not kept
         self._play = ""  # of the round: the nonce of its order
         self._held: list[torch.Tensor] = []  # blocks of somebody else's vector
         self._shown = Shown((), ())
@@ -81,11 +81,11 @@ class Node:
 
     def training(self, order: TrainOrder, steps: int) -> Iterator["Step"]:
         """The steps of the round, from the global weights. The update is kept for `commit`."""
-        # nobody asks for the round before any more, and its states are large
+        # of the round before nobody asks any more, and its states are large
         self._vectors, self._held = {}, []
         trainer = self.stage.trainer
         inner = self.inner.get(order.inner[self.slot.stage]) if order.inner else None
-        # nobody can be told any more to go on from others
+        # the coordinator orders nobody any more to go on from another state
         self.inner = {name: state for name, state in self.inner.items() if state is inner}
         trainer.go_on(self.weights, inner)
         self._play = order.nonce
@@ -115,7 +115,7 @@ class Node:
         for step, batch in enumerate(order.batches):
             shows = step == order.show
             if shows:
-                # a start that was given as it was: what is made of it may be in another form
+                # the state as it was given: what the trainer makes of it may have another form
                 before = trainer.state() if step or start is None else start
                 self._vectors[BEFORE] = in_blocks(before)
             given = self._given(order, order.replica, order.first + step, batch)
@@ -131,8 +131,8 @@ class Node:
         self._repetition = Repetition(reached, log, (), tuple(states))
 
     def _start_of(self, order: RepeatOrder) -> torch.Tensor | None:
-        """The state that a repetition starts from; from the round's start the inner one, if it is
-        not fresh."""
+        """The state that a repetition starts from; at the round's start that of the inner
+        optimizer, None if it is fresh."""
         if order.own:
             assert self._trace is not None
             return self._trace.before(order.first)
@@ -195,22 +195,22 @@ class Node:
         signatures = self.agreement.signatures if len(self._evaluation.log) else ()
         return replace(self._evaluation, signatures=signatures)
 
-    # What others may do otherwise
+    # What a dishonest node does otherwise
 
     def poisoned(self, given: StepInputs, round_number: int) -> StepInputs:
-        """What the node trains on."""
+        """What the node trains on, instead of what it is `given`."""
         return given
 
     def made(self, update: torch.Tensor, round_number: int) -> torch.Tensor:
-        """The update that it hands in."""
+        """The update that it hands in, instead of its own."""
         return update
 
     def reached(self, end: torch.Tensor, order: RepeatOrder) -> torch.Tensor:
-        """What it says that a repetition has led to."""
+        """The state that it says a repetition has led to, instead of `end`."""
         return end
 
     def reported(self, losses: torch.Tensor, order: EvaluateOrder) -> torch.Tensor:
-        """The losses that it reports of an evaluation, at the last stage."""
+        """The losses that it reports of an evaluation, at the last stage, instead of its own."""
         return losses
 
     # Commit, then reveal
@@ -234,8 +234,8 @@ class Node:
         return replace(commits, signature=statement.sign(self.identity))
 
     def _keep_inner(self) -> tuple[str, ...]:
-        """Hold what the optimizer is left with until the next round, and what it began with, for
-        the round may be asked for again. Returns the digests of the former's blocks."""
+        """Keep the optimizer's state after the round for the next one; the state before it is kept,
+        too, for the round may be asked for again. Returns the digests of the new state's blocks."""
         digests: tuple[str, ...] = ()
         for inner in self._left:
             self._vectors[INNER] = in_blocks(inner)
@@ -248,15 +248,15 @@ class Node:
         return self._vectors[vector][block]
 
     def digests(self, vector: str) -> tuple[str, ...]:
-        """Of all its blocks."""
+        """The digests of all blocks of a vector."""
         return block_digests(self._vectors[vector])
 
     def hold(self, block: int, tensor: torch.Tensor) -> None:
-        """Take one block of a vector that somebody else has shown, after those before it."""
+        """Take a block of another node's vector, after the blocks before it."""
         self._held = [*self._held[:block], tensor]
 
     def held(self) -> torch.Tensor:
-        """The vector that was taken."""
+        """The other node's vector, as far as it was handed over."""
         return torch.cat(self._held)
 
     def open(self) -> Opening:
@@ -271,7 +271,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Step:
-    """A step that a node is to take: what it takes, and where what crosses its borders is noted."""
+    """A step that a node is to take: its inputs, and where the messages are noted that pass."""
 
     given: StepInputs
     passing: Passing | None

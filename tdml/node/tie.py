@@ -1,8 +1,9 @@
-"""Weights that both ends of a model use, such as embeddings that are a language model's head too.
+"""Tied weights: both ends of a model use them, as a language model's embeddings that are its head,
+too.
 
-They are the first stage's, as its other weights are: it takes the optimizer's steps, and there they
-are counted, committed to and averaged. The last stage keeps nothing of them from step to step: at
-the beginning of each it is sent their values, and at the end it sends their gradient back.
+They belong to the first stage like its other weights: it takes the optimizer's steps on them, and
+they are committed to and averaged as a part of its update. The last stage does not keep them: at
+the beginning of every step it is sent their values, and at its end it sends their gradient back.
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from tdml.node.messages import TIED, TIED_GRADIENT, Channel, Passing
 
 
 class Tie:
-    """One of the two ends."""
+    """One of the two stages that use tied weights."""
 
     def __init__(
         self,
@@ -38,12 +39,12 @@ class Tie:
         self._peer = lent.receiver if owns else lent.sender
 
     def values(self) -> list[torch.Tensor]:
-        """What the first stage sends."""
+        """The values that the first stage sends."""
         return [self._crossing(parameter.detach()) for parameter in self.parameters]
 
     @torch.no_grad()
     def take(self, values: Sequence[torch.Tensor], passing: Passing | None) -> None:
-        """Note the values, of which the last stage makes a copy."""
+        """Note the values in the log; the last stage copies them into its parameters."""
         _note(passing, self._number, values)
         if not self._owns:
             for parameter, value in zip(self.parameters, values, strict=True):
@@ -51,7 +52,7 @@ class Tie:
                 parameter.grad = None
 
     def gradients(self) -> list[torch.Tensor]:
-        """What the last stage sends back, after its backward pass."""
+        """The gradients that the last stage sends back after its backward pass."""
         return [
             self._crossing(torch.zeros_like(p) if p.grad is None else p.grad)
             for p in self.parameters
@@ -59,7 +60,7 @@ class Tie:
 
     @torch.no_grad()
     def add(self, gradients: Sequence[torch.Tensor], passing: Passing | None) -> None:
-        """Note the gradients, which the first stage adds to its own."""
+        """Note the gradients in the log; the first stage adds them to its own."""
         _note(passing, self._returned, gradients)
         if self._owns:
             for parameter, more in zip(self.parameters, gradients, strict=True):
@@ -67,15 +68,16 @@ class Tie:
                 parameter.grad = own + more.to(parameter.device)
 
     def lend(self, passing: Passing | None) -> None:
-        """Send or take the values, over the replica's process group."""
+        """Send the values, or receive and take them, over the replica's process group."""
         self.take(self._cross(self.values() if self._owns else None), passing)
 
     def give_back(self, passing: Passing | None) -> None:
-        """Send or add the gradients."""
+        """Send the gradients, or receive and add them."""
         self.add(self._cross(None if self._owns else self.gradients()), passing)
 
     def _cross(self, sent: list[torch.Tensor] | None) -> list[torch.Tensor]:
-        """What crosses between the two ends; None: it is to be received."""
+        """Send tensors to the other end, or receive them from there if they are None. Returns the
+        tensors."""
         empty = (self._crossing(torch.empty_like(parameter)) for parameter in self.parameters)
         tensors = list(empty) if sent is None else sent
         way = dist.irecv if sent is None else dist.isend
@@ -88,7 +90,8 @@ class Tie:
 
 
 def tie_of(parts: Sequence[Part], channels: Sequence[Channel], device: torch.device) -> Tie | None:
-    """The end that a node with these parts of the model is; None: it is none."""
+    """The end of the tied weights that a node with these parts of the model is; None if it is
+    neither."""
     lent = [tensor for part in parts for tensor in part.tensors(part.lent)]
     borrowed = [tensor for part in parts for tensor in part.tensors(part.borrowed)]
     assert not (lent and borrowed), "the two ends are on two nodes"

@@ -1,6 +1,6 @@
 """What a node keeps of a round so that its work can be audited: its states between the windows, and
-the log of what crossed its borders. The root over all of it is committed to before anybody knows
-which window will be asked for."""
+the log of the messages that it has sent and received. It commits to the root over all of that
+before anybody knows which windows will be audited."""
 
 import hashlib
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,17 +21,13 @@ _beside = ThreadPoolExecutor(1, "hash")
 class Opening:
     """A trace as it is revealed.
 
-    `states` has the content of what each of the W windows leads to: the last is what is handed in.
-    The first window starts from the global weights, which everybody knows, and where it is not
-    fresh from the inner optimizer's state whose content is `inner`. `log` is that of the
-    whole round, (steps, channels, 32) uint8; `signatures` are those of the other stages on what
-    they have logged in common with this one, by stage, "" where nothing is.
+    The first of the W windows starts from the global weights, which everybody knows.
     """
 
-    states: tuple[Digest, ...]
-    log: torch.Tensor
-    signatures: tuple[Signature, ...]
-    inner: DigestOrNone = ""
+    states: tuple[Digest, ...]  # after each of the W windows; the last is what is handed in
+    log: torch.Tensor  # of the whole round, (steps, channels, 32) uint8
+    signatures: tuple[Signature, ...]  # by stage, on what it has logged, too; "": nothing
+    inner: DigestOrNone = ""  # of the state that the inner optimizer starts from; "": fresh
 
     @property
     def root(self) -> str:
@@ -42,16 +38,15 @@ class Opening:
 
 @dataclass
 class Trace:
-    """One round of one node, in W windows. `bounds` are the W + 1 steps where these begin and end;
-    `log` is that of all steps of the round."""
+    """One round of one node, in W windows."""
 
-    bounds: tuple[int, ...]
+    bounds: tuple[int, ...]  # the W + 1 steps where the windows begin and end
     weights: torch.Tensor  # that the round starts from
-    log: torch.Tensor
-    signatures: tuple[str, ...] = ()
-    inner: torch.Tensor | None = None  # that the optimizer starts from
-    kept: list[torch.Tensor] = field(default_factory=list)
-    opening: Opening | None = None
+    log: torch.Tensor  # of all steps of the round
+    signatures: tuple[str, ...] = ()  # as in `Opening`
+    inner: torch.Tensor | None = None  # the state that the optimizer starts from; None: fresh
+    kept: list[torch.Tensor] = field(default_factory=list)  # states between the windows
+    opening: Opening | None = None  # once the trace is sealed
     _contents: list[Future[str]] = field(default_factory=list)
 
     def wants(self, step: int) -> bool:
@@ -59,13 +54,14 @@ class Trace:
         return step in self.bounds[1:-1]
 
     def keep(self, state: torch.Tensor) -> None:
-        """The state before the next window; it is hashed while the node trains on."""
+        """Keep the state before the next window. It is hashed while the node trains on."""
         self.kept.append(state)
         self._contents.append(_beside.submit(content, state))
 
     def seal(self, update: str) -> str:
-        """Fix everything, with the content of what the node hands in; the root to commit to."""
-        for _ in range(len(self.bounds) - 2 - len(self.kept)):  # steps left out
+        """Finish the trace, with the digest of what the node hands in. Returns the root to commit
+        to."""
+        for _ in range(len(self.bounds) - 2 - len(self.kept)):  # of a node that has left out steps
             self.keep(self.kept[-1] if self.kept else self.weights)
         states = (*(future.result() for future in self._contents), update)
         inner = "" if self.inner is None else content(self.inner)
@@ -73,13 +69,13 @@ class Trace:
         return self.opening.root
 
     def before(self, step: int) -> torch.Tensor | None:
-        """The state that a window begins with at this step; at the round's first the inner one, if
-        there was any."""
+        """The state before the window that begins at this step; before the first window, that of
+        the inner optimizer, None if it was fresh."""
         return self.kept[self.bounds.index(step) - 1] if step else self.inner
 
 
 def log_digest(log: torch.Tensor) -> str:
-    """What names a log."""
+    """The digest of a log."""
     return digest(log).hex()
 
 
