@@ -1,7 +1,7 @@
-"""How much memory a node takes, told before it is started.
+"""How much memory a node needs, known before it is started.
 
-What a part keeps for its way back is looked at in one pass of the first micro-batch on the host;
-everything else is counted. What Python and torch take themselves is not in it.
+What the parts of the model keep for the backward pass is measured, with one micro-batch on the
+host; everything else is computed. What Python and torch need themselves is not counted.
 """
 
 from collections.abc import Sequence
@@ -24,14 +24,14 @@ _CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Need:
-    """Bytes: what lies where the node computes, and what it keeps in host memory."""
+    """The memory that a node needs, in bytes."""
 
-    device: int
+    device: int  # where it computes
     host: int
 
     @property
     def total(self) -> int:
-        """On a node that computes on its processor."""
+        """What a node needs that computes on its processor."""
         return self.device + self.host
 
 
@@ -43,7 +43,7 @@ def needs(
     states: Sequence[StateLayout],
     windows: int,
 ) -> list[Need]:
-    """By stage.
+    """The memory that a node needs, by stage.
 
     Args:
         model: the un-split model with its initial weights, which stay as they are.
@@ -69,13 +69,13 @@ def needs(
 def _activations(
     config: Config, parts: Sequence[Part], inputs: torch.Tensor
 ) -> tuple[list[int], list[int]]:
-    """By part: bytes that a forward pass of a micro-batch leaves behind for the way back, and those
-    that the way back itself takes."""
+    """By part of the model, for one micro-batch: the bytes that its forward pass keeps for the
+    backward pass, and those that the backward pass needs once."""
     train = replace(config.train, channels_last=False)  # which takes as much
     modules = [part.module for part in parts]
     kept, output = _kept(modules, train, inputs)
     once = [0] * len(parts)
-    if train.activation_checkpointing:  # all of one block comes back when its turn is
+    if train.activation_checkpointing:  # the backward pass computes one block again at a time
         plain = replace(train, activation_checkpointing=False)
         blocks, _ = _kept([nn.Sequential(b) for m in modules for b in m], plain, inputs)
         each = iter(blocks)
@@ -87,8 +87,8 @@ def _activations(
 
 
 def in_flight(topology: Topology, microbatches: int, stage: int) -> int:
-    """How many micro-batches of how many of its parts a stage has passed on, at most, and has not
-    had back."""
+    """The most activations that a stage keeps at a time, one for each micro-batch and part that has
+    gone forward and not yet backward."""
     stages, chunks = topology.stages, topology.parts // topology.stages
     if topology.schedule == "gpipe":
         return microbatches
@@ -102,7 +102,7 @@ def in_flight(topology: Topology, microbatches: int, stage: int) -> int:
 def _kept(
     modules: Sequence[nn.Module], train: Train, inputs: torch.Tensor
 ) -> tuple[list[int], Border]:
-    """Bytes that a pass leaves behind, by module; and what the last returns."""
+    """The bytes that a forward pass keeps, by module; and what the last module returns."""
     own = {_place(tensor) for module in modules for _, tensor in tensors_in(module)}
     sizes: list[int] = []
 
@@ -131,7 +131,7 @@ def _place(tensor: torch.Tensor) -> int:
 
 
 def _tensors(parts: Sequence[Part], state: StateLayout) -> int:
-    """Weights, gradients, and what the optimizer keeps."""
+    """The bytes of weights, gradients, and the optimizer's state."""
     layout = Layout.of(parts)
     frozen = sum(t.numel() for part in parts for t in part.tensors(part.frozen))
     borrowed = sum(t.numel() for part in parts for t in part.tensors(part.borrowed))
@@ -140,16 +140,17 @@ def _tensors(parts: Sequence[Part], state: StateLayout) -> int:
 
 
 def _borders(plan: Plan, parts: Sequence[int]) -> int:
-    """Of what is received for all micro-batches: parts' inputs, and gradients of their outputs."""
+    """The bytes of what a stage receives for all micro-batches: the parts' inputs, and gradients of
+    their outputs."""
     received = [plan.borders[i] for i in parts if i > 0]
     received += [plan.borders[i + 1] for i in parts if i + 1 < plan.parts]
     return plan.microbatches * sum(b.shape.numel() * b.dtype.itemsize for b in received)
 
 
 def _on_the_host(config: Config, layout: Layout, state: StateLayout, windows: int) -> int:
-    """Global weights, those of the next round as they come, new weights and the update; kept
-    states, and one of somebody else's that is to be repeated, as it comes and as a whole; the inner
-    states that a round begins and ends with."""
+    """The bytes that a node keeps in host memory: the global weights, those of the next round as
+    they come, the new weights and the update; its states between windows, and another node's that
+    it repeats from, in blocks and as a whole; the inner states before and after the round."""
     states = (windows + 1) * state.size if windows else 0
     inner = 2 * state.inner.size if config.sync.keeps_inner_state else 0
     return _FLOAT * (4 * layout.size + states + inner)
