@@ -1,18 +1,20 @@
-"""Who was let in to a session and did not come: it is not waited for at every border between
-rounds."""
+"""Members that were let in to a session and did not come. So that nobody waits for them again and
+again, they are left out of new sessions, each time for twice as long."""
 
 from collections import Counter
 from collections.abc import Collection
 
-_STRANGERS = ""  # all keys that have never come, in the place of one: keys cost nothing
+# stands for all keys that have never come, which count as one: anybody can make any number of keys
+_STRANGERS = ""
 
-# as a power of two, of borders: honest newcomers must wait as long
+# strangers are left out for at most 2 to this power borders: honest newcomers have to wait as long
 _MOST_FOR_STRANGERS = 3
 
 
 class Absences:
-    """Keys that are left out for twice as many borders as the last time, from one on. Whoever comes
-    is forgiven one time."""
+    """Which keys are left out, and until when, counted in borders between rounds. A key that misses
+    a session, and has missed n before, is left out for 2ⁿ borders; n falls by one with each session
+    that it comes to."""
 
     def __init__(self) -> None:
         self._border = 0
@@ -21,7 +23,7 @@ class Absences:
         self._until: dict[str, int] = {}  # the border from which on it may come
 
     def note(self, came: Collection[str], absent: Collection[str]) -> None:
-        """Who came to the session that was just formed, and who did not."""
+        """Note who came to the session that was just formed, and who did not."""
         for key in {self._counted_as(key) for key in came}:
             self._missed[key] = max(0, self._missed[key] - 1)
         self._known |= {*came}
@@ -31,12 +33,12 @@ class Absences:
             self._missed[key] += 1
 
     def pass_border(self) -> bool:
-        """Another border is there. Returns whether somebody may come in again since."""
+        """Count another border. Returns whether somebody may come again from here on."""
         self._border += 1
         return self._border in self._until.values()
 
     def is_out(self, key: str) -> bool:
-        """Whether it is left out at this border."""
+        """Whether a key is left out at this border."""
         return self._until.get(self._counted_as(key), 0) > self._border
 
     def _counted_as(self, key: str) -> str:

@@ -1,5 +1,5 @@
-"""Whether the coordinator's process runs. Connections do not say so: the kernel keeps those of a
-stopped process, and the job's store may be hosted by an agent that lives on."""
+"""Whether the coordinator's process runs. An open connection does not show that: the kernel keeps
+those of a stopped process, and the job's store may be in an agent that lives on."""
 
 import itertools
 import threading
@@ -12,7 +12,7 @@ _PAUSE_S = 1.0
 
 
 def beat(store: dist.Store) -> None:
-    """Show on the store that this process runs, for as long as it does."""
+    """Write to the store, now and then, that this process runs."""
     # another thread may wait in `store`
     own = store.clone()  # type: ignore[attr-defined]
     threading.Thread(target=_beat, args=(own,), daemon=True).start()
@@ -21,7 +21,7 @@ def beat(store: dist.Store) -> None:
 def _beat(store: dist.Store) -> None:
     for number in itertools.count(1):
         try:
-            # set, not added to: whatever others have written there is gone
+            # set, and not added to, so that it does not matter what others have written there
             store.set(_KEY, str(number))
         except dist.DistError:
             store = _again(store)
@@ -37,7 +37,7 @@ def _again(store: dist.Store) -> dist.Store:
 
 
 class Heartbeat:
-    """What another process sees of it."""
+    """The coordinator's heartbeat as another process sees it."""
 
     def __init__(self, limit: float) -> None:
         """`limit`: seconds without a beat after which the coordinator is given up."""
@@ -45,13 +45,13 @@ class Heartbeat:
         self._beat, self._looked, self._silence = b"", time.monotonic(), 0.0
 
     def has_stopped(self, store: dist.Store) -> bool:
-        """Whether there was none for that long.
+        """Whether no beat was seen for longer than the limit.
 
         Raises:
             DistError: the store is gone.
         """
         beat, now = store.get(_KEY) if store.check([_KEY]) else b"", time.monotonic()
-        # of a longer pause this process itself was stopped, as by Ctrl-Z, perhaps with that one
+        # in a longer pause this process was stopped itself, and the coordinator perhaps with it
         self._silence += min(now - self._looked, _PAUSE_S)
         self._looked = now
         if beat != self._beat:

@@ -1,4 +1,4 @@
-"""Which name a process takes part under, at one admission."""
+"""Under which name a process takes part in a session."""
 
 from collections.abc import Mapping
 
@@ -9,11 +9,11 @@ from tdml.settings.schema import Topology
 
 
 class Names:
-    """The names that keys have, and those that are still to be had. A name costs as little among
-    100,000 strangers as among two.
+    """The names that keys have, and the names that are free, at one admission. To find a name takes
+    as little time among 100,000 strangers as among two.
 
     Args:
-        roster: gets the keys of those who are let in.
+        roster: the keys of those who are let in are added to it.
         former: keys by name of an earlier part of the run.
         first: the job starts, or goes on: a rank may have come with another key than before.
     """
@@ -26,12 +26,12 @@ class Names:
         self._settled = roster.keys if first else self._keys
         named = self._keys.items()
         self._by_key = {key: name for name, key in named if name != COORDINATOR_NAME}
-        self._spares = 0  # whose names are taken, at least
-        # who never had a name: more than all slots and spares nobody has a use for
+        self._spares = 0  # the names of at least so many spares are taken
+        # how many more may come that never had a name: nobody needs more than slots and spares
         self._strangers = topology.most * topology.stages + topology.spares
 
     def has_room(self, public: str) -> bool:
-        """Whether somebody with this key can be let in, or has to come again."""
+        """Whether somebody with this key can be let in now, or has to come again."""
         return self._strangers > 0 or self.knows(public)
 
     def knows(self, public: str) -> bool:
@@ -39,24 +39,25 @@ class Names:
         return public in self._by_key
 
     def of(self, card: Card, signed: bool, taken: Mapping[str, Card]) -> str | None:
-        """The name of who hands in a card: that of its key, or of its rank, or the next of a
-        spare; None if the roster has none for it.
+        """The name for whoever hands in a card: that of its key, or of its rank, or the next free
+        spare's; None if a given roster has none for it.
 
         Args:
-            taken: the names of those who were let in before it.
+            signed: whether the card is: else its key says nothing.
+            taken: the names of those who were let in before.
         """
         known = self._by_key.get(card.public) if signed else None
         if known is not None and known not in taken:
             return known
         if card.rank is not None:
             by_rank = node_name(card.rank, self._topology)
-            # a card may have any number, and a given roster knows all names
+            # any number may stand on a card; a given roster has all names that there are
             if self._roster.given == (by_rank in self._settled):
                 return by_rank
         return None if self._roster.given else self._next_spare()
 
     def take(self, name: str, public: str) -> None:
-        """Somebody with this key is let in under that name."""
+        """Note that somebody with this key is let in under that name."""
         self._strangers -= not self.knows(public)
         former = self._keys.get(name)
         if former is not None and self._by_key.get(former) == name:
@@ -70,5 +71,5 @@ class Names:
         return name
 
     def _is_set(self) -> bool:
-        """Whether the job was started with that spare, which may be still to come."""
+        """Whether the next spare belongs to the job's start, and may still come."""
         return self._spares < self._topology.spares

@@ -1,4 +1,4 @@
-"""Replicas whose data stays with their owners: what these say that they hold."""
+"""Data that stays with its owners (data.partition=own): what these say that they hold."""
 
 from collections.abc import Callable
 
@@ -17,8 +17,7 @@ _MOST = 2**27  # samples of a replica: the coordinator keeps a number for each o
 
 
 class Owners:
-    """Holds the nodes at both ends of a replica against each other, and against what they held
-    before.
+    """Checks that both ends of a replica hold the same data, and the same as before.
 
     Args:
         form: that of every sample, in words.

@@ -1,4 +1,4 @@
-"""Who sits where when a job starts, when nodes are gone, and when a further replica is formed."""
+"""Which node gets which slot: when a job starts, when nodes are gone, and in a further replica."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -9,7 +9,7 @@ from tdml.wire.exchange import Peer
 
 
 def first_placement(names: Collection[str], topology: Topology) -> dict[Slot, str]:
-    """The slots that nodes start in, by their names: those of replicas that are complete."""
+    """The slots that nodes start in, by their names. Replicas that lack a node get none."""
     slots = {
         slot: node_name(rank, topology)
         for rank in range(1, topology.world_size)
@@ -22,8 +22,12 @@ def first_placement(names: Collection[str], topology: Topology) -> dict[Slot, st
 def substitutes(
     slots: Mapping[Slot, str], nodes: Mapping[str, Peer], free: Sequence[str], topology: Topology
 ) -> dict[Slot, str]:
-    """Of nodes without a slot, by name, those for slots whose nodes are gone. The first and the
-    last stage read data."""
+    """Slots whose nodes are gone, with the nodes that take them. The first and the last stage go to
+    nodes that see the data.
+
+    Args:
+        free: names of nodes without a slot.
+    """
     spares = [nodes[name] for name in free]
     changes: dict[Slot, str] = {}
     for slot, name in slots.items():
@@ -36,8 +40,9 @@ def substitutes(
 
 
 def exchanges(slots: Mapping[Slot, str], usable: Collection[str]) -> dict[Slot, str]:
-    """Slots that get another node, so that of replicas that lack some as many as can be are whole:
-    nodes that are `usable` change places with those that are not, each at its own stage."""
+    """Exchange nodes between replicas that lack some, so that as many as possible are whole: nodes
+    that are `usable` change places with others at the same stage. Returns the slots that change,
+    with their new nodes."""
     placed = dict(slots)
 
     def missing(index: int) -> list[int]:
@@ -51,7 +56,7 @@ def exchanges(slots: Mapping[Slot, str], usable: Collection[str]) -> dict[Slot, 
         givers = {
             stage: giver
             for stage in missing(index)
-            for giver in lacking  # of several the one that lacks most
+            for giver in lacking  # of several givers the last, which lacks most
             if placed[Slot(giver, stage)] in usable
         }
         if givers.keys() == set(missing(index)):
@@ -62,8 +67,8 @@ def exchanges(slots: Mapping[Slot, str], usable: Collection[str]) -> dict[Slot, 
 
 
 def by_stage(free: Sequence[Peer], topology: Topology) -> list[str]:
-    """Of nodes without a slot one for each stage; [] if they are not enough. The first and the
-    last stage read data."""
+    """The names of nodes for a further replica, by stage; [] if there are not enough. The first and
+    the last stage go to nodes that see the data."""
     ends = [node.name for node in free if node.sees_data][: min(2, topology.stages)]
     between = [node.name for node in free if node.name not in ends][: topology.stages - len(ends)]
     if len(ends) < min(2, topology.stages) or len(ends) + len(between) < topology.stages:

@@ -115,8 +115,8 @@ class Sessions:
         )
 
     def is_due(self) -> bool:
-        """At a border between rounds: whether somebody rings, or may come again that was left out
-        for not coming to an earlier session."""
+        """Whether to form a new session between these rounds: somebody rings, or may come again who
+        was left out for not coming to an earlier session."""
         return self._absences.pass_border() or self.rendezvous.rings > 0
 
     def renew(self, there: Mapping[str, str], banned: Collection[str]) -> Admitted:
@@ -153,14 +153,14 @@ class Sessions:
 
 
 class _SignedCards:
-    """Tells the cards of a session that are signed. Each is looked at once."""
+    """Finds the signed cards of a session. Each signature is checked once."""
 
     def __init__(self, session: str) -> None:
         self._session, self._seen = session, 0
         self._signed: list[Card] = []
 
     def among(self, cards: Collection[Card]) -> list[Card]:
-        """Those of `cards` that are: the same as the last time, and others after them."""
+        """The signed ones among `cards`, which are those of the last call and new ones."""
         new = [*cards][self._seen :]
         self._seen += len(new)
         self._signed += [card for card in new if card.is_signed(self._session)]

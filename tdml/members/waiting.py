@@ -1,11 +1,11 @@
-"""Who is waited for, in words."""
+"""Which nodes the coordinator waits for, in words."""
 
 import time
 from collections.abc import Collection, Iterable
 
 from tdml.wire.exchange import Peer
 
-LONG_S = 5.0  # before that nobody wants to know
+LONG_S = 5.0  # shorter waits are nothing to tell
 _MOST_NAMES = 8
 
 
