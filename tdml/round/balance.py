@@ -1,8 +1,8 @@
-"""How many steps a replica takes, where a slow one is to take fewer.
+"""How many steps each replica takes: slow ones take fewer.
 
-All wait for the slowest. So who is slow, and steadily so, takes as many steps as it can while the
-others take theirs. What follows from that is a function of the order alone: it trains on the first
-of its round's samples, at the rates of the round's first steps, and its update weighs by them.
+All replicas wait for the slowest. So one that is slow, round after round, takes as many steps as it
+can while the others take theirs: on the first samples of its round, at the learning rates of the
+round's first steps. Its update weighs accordingly less.
 """
 
 import statistics
@@ -18,20 +18,20 @@ _STEADY = 3  # rounds in a row
 
 @dataclass
 class _Known:
-    """Of some nodes together: what they took for a step in their last rounds, in times of what the
-    median replica took in the same round."""
+    """How slow the nodes of a replica are."""
 
-    names: tuple[str, ...]
+    names: tuple[str, ...]  # of the nodes
+    # the time of a step in each of the last rounds, as a multiple of the median replica's
     times: deque[float] = field(default_factory=lambda: deque(maxlen=_STEADY))
     told: bool = False  # the user knows that they are slow
 
 
 class Balance:
-    """What is known of how fast the replicas are.
+    """How fast the replicas are, and how many steps they take therefore.
 
     Args:
         full: H of each replica: the steps of a round.
-        enabled: `sync.balance`; else everybody takes all of them.
+        enabled: `sync.balance`; else all take all of their steps.
     """
 
     def __init__(self, full: Sequence[int], enabled: bool) -> None:
@@ -40,12 +40,12 @@ class Balance:
         self._paces: dict[int, float] = {}  # seconds a step in the round that is played, by replica
 
     def note(self, index: int, steps: int, seconds: float) -> None:
-        """A replica took that long for so many steps. Called on the threads that wait for them."""
+        """Note how long a replica took for its steps. Called on the threads that wait for them."""
         self._paces[index] = seconds / steps
 
     def close(self, names: Mapping[int, Sequence[str]], late: Collection[int]) -> None:
-        """All have trained that do in this round, on the nodes of these `names`. Who was `late` has
-        shown at once that it is slow: it may not be late twice."""
+        """Take in the times of a round in which all have trained, on nodes of these `names`. A
+        replica that was `late` counts as slow at once: the second time it would be given up."""
         typical = statistics.median_low(self._paces.values()) if self._paces else 0.0
         for index, pace in self._paces.items():
             nodes = tuple(names[index])
@@ -56,17 +56,17 @@ class Balance:
         self._paces = {}
 
     def steps(self, slots: Mapping[int, Sequence[str]]) -> dict[int, int]:
-        """The steps that each replica takes in the next round, by the nodes that it has then: all
-        unless these are known to be slow."""
+        """The steps that each replica takes in the next round, with these nodes: all of them,
+        unless the nodes are known to be slow."""
         return {index: self._fitting(index, tuple(names)) for index, names in slots.items()}
 
     def fewer(self, slots: Mapping[int, Sequence[str]]) -> dict[int, int]:
-        """Of these only those that take fewer than all."""
+        """The same, only for replicas that take fewer than all."""
         steps = self.steps(slots)
         return {index: taken for index, taken in steps.items() if taken < self._full[index]}
 
     def news(self, steps: Mapping[int, int]) -> list[str]:
-        """What to say of replicas that take fewer steps from this round on, and all before."""
+        """What to tell the user of replicas that take fewer steps from this round on."""
         notes = []
         for index, taken in steps.items():
             full, known = self._full[index], self._known.get(index)

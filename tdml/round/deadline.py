@@ -17,8 +17,7 @@ _KEPT = 64  # times of earlier rounds
 
 
 class Pace:
-    """How long the replicas of the last rounds took for their steps: which, and seconds. Begins
-    anew with a process."""
+    """How long replicas took in the last rounds: (replica, seconds). Not kept in checkpoints."""
 
     def __init__(self) -> None:
         self.seconds: deque[tuple[int, float]] = deque(maxlen=_KEPT)
@@ -42,10 +41,10 @@ class Deadline:
         self.late: set[int] = set()  # replicas that were given up
 
     def finished(self, replica: int) -> None:
-        """A replica has finished.
+        """Note that a replica has finished.
 
         Raises:
-            ReplicaLost: too late, whatever it had said before.
+            ReplicaLost: it is too late.
         """
         if late := self.passed(replica):
             raise ReplicaLost(replica, late)
@@ -56,7 +55,7 @@ class Deadline:
         self.leave(replica)
 
     def leave(self, replica: int) -> None:
-        """A replica is not waited for any more: it is lost, or was to do something else."""
+        """Wait for a replica no more: it is lost, or was to do something else."""
         with self._lock:
             self._waiting.discard(replica)
 
@@ -65,7 +64,8 @@ class Deadline:
         with self._lock:
             known, waiting = list(self._known), list(self._waiting)
         elapsed = time.monotonic() - self._start
-        # who has not finished yet is slower than all who have: few that take no steps set no limit
+        # the replicas that have not finished count as infinitely slow: so a few that take no steps,
+        # and are done at once, set no limit
         if elapsed <= deadline([*known, *((i, math.inf) for i in waiting)], self._seconds):
             return None
         self.late.add(replica)

@@ -27,7 +27,7 @@ from tdml.trust.commitment import count_blocks
 
 @dataclass(frozen=True)
 class Job:
-    """What the coordinator works with. `shares` are the samples of each replica, `steps` its H."""
+    """What the coordinator works with: it stays the same from round to round."""
 
     config: Config
     source: data.Source  # with data.partition=own the coordinator's alone
@@ -36,8 +36,8 @@ class Job:
     layouts: list[Layout]
     frozen: list[list[torch.Tensor]]  # by stage: the parameters that are not trained, in float32
     states: list[StateLayout]
-    shares: list[np.ndarray]  # with data.partition=own as owners say when they enter
-    steps: list[int]
+    shares: list[np.ndarray]  # samples of each replica; with data.partition=own as owners say
+    steps: list[int]  # H of each replica: of a round, if it takes all of them
     measures: Measures  # of the task
     iid: bool  # whether the replicas' shares are drawn alike (data.partition=iid)
     windows: int  # of a round's steps, for audits; 0: there are none
@@ -49,16 +49,17 @@ class Job:
 
     @property
     def task(self) -> Task:
-        """What it trains for."""
+        """What the job trains for."""
         return self.source.task
 
     @property
     def audits(self) -> bool:
-        """Whether anything is repeated at all."""
+        """Whether any work is repeated in this job."""
         return self.windows > 0 and not self.problem
 
     def keeps_updates(self, replicas: int) -> bool:
-        """Whether the coordinator keeps so many updates until it takes their mean."""
+        """Whether the coordinator keeps the updates of so many replicas until it takes their
+        mean."""
         numbers = replicas * sum(layout.size for layout in self.layouts)
         return numbers * torch.float32.itemsize <= self.config.gather.memory * 2**20
 
@@ -78,7 +79,7 @@ class Job:
         )
 
     def seed(self, *purpose: int | str) -> int:
-        """The seed of something random in this job."""
+        """A seed for one purpose in this job."""
         return derive(self.config.seed, *purpose)
 
     def augmentation(self, round_number: int, replica: int, step: int) -> int:
@@ -103,7 +104,8 @@ class Job:
         nonce: str,
         inner: tuple[str, ...],
     ) -> TrainOrder:
-        """To take the first steps of a replica's round, with optimizers that go on from `inner`."""
+        """The order to take the first steps of a replica's round, with optimizers that go on from
+        the states with the digests `inner`, by stage."""
         batches = self.batches(replica, round_number)[:steps]
         return TrainOrder(round_number, self.longest, batches, nonce, self.bounds(steps), inner)
 
@@ -112,12 +114,13 @@ class Job:
         return count_blocks(self.layouts[stage].size)
 
     def blocks_handed_in(self, stage: int) -> int:
-        """How many a node commits to: of its update, and where that is kept of its inner state."""
+        """How many blocks a node commits to: of its update, and of its inner state if that is
+        kept."""
         inner = self.inner_size(stage)
         return self.blocks_of_update(stage) + (count_blocks(inner) if inner else 0)
 
     def inner_size(self, stage: int) -> int:
-        """Numbers of what a stage's optimizer goes on from; 0 where that is nothing."""
+        """The size of the state that a stage's optimizer goes on from; 0 if it is not kept."""
         return self.states[stage].inner.size if self.config.sync.keeps_inner_state else 0
 
     @property
@@ -158,5 +161,5 @@ class Job:
 
 
 def how_shared(config: Config) -> str:
-    """How the shares come about."""
+    """How the replicas' shares come about: "given", or a value of data.partition."""
     return "given" if config.data.get("shares") else config.data.get("partition", "iid")
