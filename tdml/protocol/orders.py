@@ -13,8 +13,7 @@ from tdml.data.pieces import Piece
 from tdml.models.plan import Plan
 from tdml.protocol.statement import Digest, DigestOrNone
 
-# What a node says in words. It ends up in the ledger and before the user's eyes: no node may fill
-# them.
+# Limits of what a node says in words, which the user sees, and the ledger keeps.
 LONGEST_KIND = 300  # characters
 LONGEST_REFUSAL = 300
 MOST_REFUSALS = 21  # lines: the last says how many there were
@@ -31,14 +30,14 @@ UPDATE, INNER, BEFORE, AFTER = "update", "inner", "before", "after"
 
 
 def state_before(window: int) -> str:
-    """The name of the state before a window: before the first, of the inner optimizer's, for the
-    weights everybody knows."""
+    """The name of the state before a window. Before the first window it is that of the inner
+    optimizer, for everybody knows the weights."""
     return f"state {window}"
 
 
 def new_nonce() -> str:
-    """A number used once. Neighbours include their order's when they sign what passed between them:
-    else a signature on one execution of some steps could be used for another."""
+    """A number used once. Neighbours sign what passed between them together with the nonce of the
+    order: else a signature on one execution of some steps could be used for another."""
     return secrets.token_hex(16)
 
 
@@ -52,58 +51,52 @@ class Slot:
 
 @dataclass(frozen=True)
 class Assignment:
-    """Take this slot. The replica's process group is formed under a prefix new for every
-    generation. `names` and public `keys` are those of its nodes, by stage. `threads` is with how
-    many others compute: sums over another number of threads may differ in their last bits."""
+    """The order to take a slot."""
 
     slot: Slot
-    generation: int
+    generation: int  # how often the replica was formed: its process group has another prefix then
     plan: Plan
     backend: str  # "gloo" or "nccl"
-    names: tuple[str, ...]
-    keys: tuple[str, ...]
+    names: tuple[str, ...]  # of the replica's nodes, by stage
+    keys: tuple[str, ...]  # their public keys
+    # that others compute with: sums over another number of threads may differ in their last bits
     threads: int | None = None
 
 
 @dataclass(frozen=True)
 class TrainOrder:
-    """Train on `batches` (steps, batch_size) of the training set, from the weights that were
-    loaded. `bounds` are the steps where the windows that may be audited begin and end; none:
-    nothing is kept for audits. `longest` is the most steps that any replica takes in a round, by
-    which learning rates are counted. `inner` names the states that the inner optimizers go on from,
-    by stage; "", and whoever has no such state, starts with a fresh one."""
+    """The order to take a round's steps from the weights that were loaded."""
 
     round: int
-    longest: int
-    batches: torch.Tensor
+    longest: int  # the most steps that any replica takes in a round: learning rates depend on it
+    batches: torch.Tensor  # (steps, batch_size) indices of training samples
     nonce: str
-    bounds: tuple[int, ...]
+    bounds: tuple[int, ...]  # steps where audits' windows begin and end; (): nothing is kept
+    # by stage, the states that the inner optimizers go on from; "", and where a node does not have
+    # the state: a fresh one
     inner: tuple[DigestOrNone, ...]
 
 
 @dataclass(frozen=True)
 class TrainReport:
-    """What a node did in a round. The loss is known at the last stage only."""
+    """What a node reports of a round."""
 
-    loss: float | None  # mean over the steps
+    loss: float | None  # mean over the steps; only the last stage knows it
 
 
 @dataclass(frozen=True)
 class Commitment:
-    """What a node is held to: its update, and the root over its trace of the round ("" if none
-    was kept), signed. `blocks` are the digests of the update's blocks, and after them of the inner
-    state's where that is kept for the next round: the update stands for the Merkle root over all of
-    them."""
+    """What a node is held to after a round."""
 
-    update: Digest
-    states: DigestOrNone
-    blocks: tuple[Digest, ...]
+    update: Digest  # `tdml.trust.commitment.commitment` of the Merkle root over `blocks`
+    states: DigestOrNone  # the root over its trace; "": it has kept none
+    blocks: tuple[Digest, ...]  # of the update, then of the inner state if that is kept
     signature: Signature
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What came of a replica's round: its mean loss, and what its nodes have committed to."""
+    """A replica that has trained: its mean loss, and its nodes' commitments, by stage."""
 
     loss: float | None
     commitments: list[Commitment]
@@ -111,76 +104,67 @@ class Trained:
 
 @dataclass(frozen=True)
 class RepeatOrder:
-    """Take some steps of a replica's round again: another's, as a validator, or one's own.
+    """The order to repeat steps of a replica's round: another's, as a validator, or one's own.
 
-    `batches` (k, batch_size) are those of the steps from `first` on. They start from the state
-    before them that was held, or of one's own that was kept; if `first` is 0 from the global
-    weights that were loaded, and by `inner` at some stages from an inner state that was held.
-    `last`: they are the round's last, and lead to an update. `longest` as in `TrainOrder`. With
-    `each`, the content of the state after every step is told too; the tensors of step `show`,
-    counted from `first`, are kept to be shown.
+    They start from the state before them, which was handed over by `hold`, or kept if the round is
+    one's own. The round's first step starts from the global weights that were loaded.
     """
 
     round: int
-    longest: int
-    replica: int
-    first: int
-    last: bool
-    batches: torch.Tensor
+    longest: int  # as in `TrainOrder`
+    replica: int  # whose round it is
+    first: int  # of the steps
+    last: bool  # whether the round's last step is among them, which leads to an update
+    batches: torch.Tensor  # (k, batch_size) indices of training samples, from the first step on
     nonce: str
-    own: bool = False
-    each: bool = False
-    show: int = -1
-    inner: tuple[bool, ...] = ()
+    own: bool = False  # whether it is one's own round
+    each: bool = False  # whether to tell the digest of the state after every step
+    show: int = -1  # the step, counted from the first, whose tensors are kept to be shown
+    inner: tuple[bool, ...] = ()  # by stage, whether the round's first step has an inner state
 
 
 @dataclass(frozen=True)
 class Repetition:
-    """What a node found: the content of what the steps lead to, the log of what crossed its
-    borders, the other stages' signatures on it, and with `each` the content of the state after
-    every step."""
+    """What a node has found when it repeated steps."""
 
-    end: Digest
-    log: torch.Tensor
-    signatures: tuple[Signature, ...]
-    states: tuple[Digest, ...]
+    end: Digest  # of the state, or the update, that the steps lead to
+    log: torch.Tensor  # of the messages that it has sent and received
+    signatures: tuple[Signature, ...]  # of the other stages under it
+    states: tuple[Digest, ...]  # after every step, if `each` asks for them
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A step of which a node kept the tensors: all messages at its ends of channels, by the
-    channel's number. The states before and after are its vectors BEFORE and AFTER."""
+    """The messages of a step that a node has kept to be shown. The states before and after the step
+    are its vectors BEFORE and AFTER."""
 
-    channels: tuple[int, ...]
-    messages: tuple[tuple[torch.Tensor, ...], ...]
+    channels: tuple[int, ...]  # numbers of those that the node is an end of
+    messages: tuple[tuple[torch.Tensor, ...], ...]  # in the same order
 
 
-NOBODY = -1  # the candidate whose update is no replica's own, but the mean of some
+NOBODY = -1  # as a candidate: the update is no replica's, but a mean of some
 
 
 @dataclass(frozen=True)
 class EvaluateOrder:
-    """Evaluate the loaded weights, plus the update of `candidate` that was held if one is named, on
-    some samples. `check`: it is part of a cross-check. With `log`, what crosses the borders is
-    logged, and signed under the `nonce`."""
+    """The order to evaluate the global weights that were loaded, on some samples."""
 
     round: int
-    pieces: tuple[Piece, ...]
+    pieces: tuple[Piece, ...]  # the samples
+    # the replica whose update, which was handed over by `hold`, is added to the weights; None: none
     candidate: int | None = None
-    check: bool = False
-    log: bool = False
+    check: bool = False  # whether it is a part of a cross-check
+    log: bool = False  # whether the messages are logged, and signed under the nonce
     nonce: str = ""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Per sample: its loss (k,) float32 and, unless asked in a cross-check, its row of the task's
-    measures (k, columns) float64; both are empty at all stages but the last. `log` of what crossed
-    the node's borders, (batches, channels, 32)."""
+    """The result of an evaluation at one node. Losses and rows are empty but at the last stage."""
 
-    losses: torch.Tensor
-    rows: torch.Tensor
-    log: torch.Tensor
+    losses: torch.Tensor  # (k,) float32, of the samples
+    rows: torch.Tensor  # (k, columns) float64, of the task's measures; empty in a cross-check
+    log: torch.Tensor  # (batches, channels, 32) uint8, of the messages sent and received
     signatures: tuple[Signature, ...] = ()
 
 
@@ -194,8 +178,12 @@ class Failure:
 
 
 class ReplicaLost(Exception):
-    """A replica could not do what it was asked to, or did not answer. `silent` are the nodes, by
-    name, that did not."""
+    """A replica could not do what it was ordered to, or did not answer.
+
+    Attributes:
+        silent: names of the nodes that did not answer.
+        detail: the stack trace, if there is one.
+    """
 
     def __init__(
         self, replica: int, reason: str, silent: Sequence[str] = (), detail: str = ""
