@@ -1,4 +1,4 @@
-"""All nodes of a job: who is banned or dead, and which replicas can work."""
+"""All nodes of a job: which of them are banned or dead, and which replicas can work."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -34,10 +34,13 @@ _ATTEMPTS = 2  # in a round, to form replicas: each may take as long as a silent
 class RpcFleet:
     """The nodes, which are processes, and the replicas that they form: `tdml.round.fleet.Fleet`.
 
-    `tell` hears, in one line, of every replica that is lost and every spare that is placed, with
-    the failures' stack traces if there are any. `on_ban` hears of every node that is banned, and
-    why. `meanwhile` is called several times a second while replicas are waited for; what it raises
-    ends the waiting. `state_bytes`: of the largest stage's training state.
+    Args:
+        tell: is told, in one line, of every replica that is lost and every spare that takes a slot,
+            with the failure's stack trace if there is one.
+        on_ban: is told the name of every node that is banned, and why.
+        meanwhile: is called several times a second while replicas are waited for; what it raises
+            ends the waiting.
+        state_bytes: of the largest stage's training state.
     """
 
     def __init__(
@@ -57,11 +60,11 @@ class RpcFleet:
         self.caller, self.roster, self._on_ban, self.meanwhile = caller, roster, on_ban, meanwhile
         self.nodes: dict[str, Peer] = {}
         self._generations = [0] * config.topology.most
-        self._threads: int | None = None  # with how many most replicas compute
+        self._threads: int | None = None  # that most replicas compute with
         self._members: frozenset[str] = frozenset()  # of the present session
         self._formed: dict[int, RpcReplica] = {}
-        self._mustered: dict[int, RpcReplica] = {}  # for the round, even if they were lost since
-        self._former: dict[str, str] = {}  # keys by name, of earlier parts of the run
+        self._mustered: dict[int, RpcReplica] = {}  # at the round's start, even if lost since
+        self._former: dict[str, str] = {}  # keys by name, from earlier parts of the run
         self.losses: dict[int, str] = {}  # replicas that failed since the last muster, and why
         batch, timeout = config.train.effective_batch_size, config.sync.timeout
         self.patience = Patience(batch, timeout, state_bytes)
@@ -75,8 +78,8 @@ class RpcFleet:
     # Who is there
 
     def enter(self, admitted: Admitted) -> list[str]:
-        """The members of a new session. Returns the names of those that were not in the last
-        one."""
+        """Take in the members of a new session. Returns the names of those that were not in the
+        last one."""
         came = []
         for name, (rank, card) in admitted.present.items():
             node = self.nodes.setdefault(name, Peer(name, rank))
@@ -84,7 +87,7 @@ class RpcFleet:
                 came.append(name)
                 self._arrivals += 1
                 node.came = self._arrivals
-                if node.visit != card.visit:  # another process: it is given another chance
+                if node.visit != card.visit:  # a new process gets another chance
                     node.out = False
                 # whoever was away, or has started anew, is in no group
                 self._formed = {i: r for i, r in self._formed.items() if node not in r.nodes}
@@ -99,8 +102,8 @@ class RpcFleet:
         return came
 
     def greet(self) -> list[str]:
-        """Names of the nodes that no call reaches, or that do not answer at once; they count as
-        dead."""
+        """Call all nodes. Returns the names of those that no call reaches, or that do not answer at
+        once: they count as dead."""
         usable = filter(lambda node: node.usable, self.nodes.values())
         silent = ask_all(usable, self.caller, "progress", (), _GREETING_S)
         for node in silent:
@@ -109,7 +112,7 @@ class RpcFleet:
 
     @property
     def has_lost_members(self) -> bool:
-        """Whether some that were there when the session began no longer answer."""
+        """Whether some members of the session no longer answer."""
         return any(self.nodes[name].dead for name in self._members)
 
     @property
@@ -119,7 +122,7 @@ class RpcFleet:
 
     @property
     def present(self) -> dict[str, str]:
-        """Keys by name of the nodes that are expected to answer."""
+        """The nodes that are expected to answer: keys by name."""
         return {node.name: self.key(node.name) for node in self.nodes.values() if node.usable}
 
     # Who sits where
@@ -148,7 +151,7 @@ class RpcFleet:
         return [self._formed[index] for index in sorted(self._formed)]
 
     def form(self, indices: Iterable[int]) -> None:
-        """Those of the replicas that are not formed, where all of their nodes still answer."""
+        """Form the ones among these replicas that are not formed, if all of their nodes answer."""
         given = self._config.sync.timeout + _GRACE_S, self.caller, self.patience
         lost = [index for index in indices if self._can_form(index)]
         self.each(self._join, [RpcReplica(i, self.slots.occupants(i), *given) for i in lost])
@@ -190,8 +193,7 @@ class RpcFleet:
 
     @property
     def waiting(self) -> str:
-        """Whom an order has been waiting for too long to be passed over, in words; "" for
-        nobody."""
+        """Which nodes an order has been waiting for, if it takes long, in words; "" for none."""
         return waiting_for(self.nodes.values())
 
     def key(self, name: str) -> str:
@@ -213,11 +215,11 @@ class RpcFleet:
         }
 
     def restore(self, state: dict, banned: Collection[str] = ()) -> None:
-        """Undo `state`. The keys that are `banned` were so after that."""
+        """Undo `state`. The keys in `banned` were banned after it was taken."""
         self._former = state["keys"]
         for name, key in self._former.items():  # they may come back
             node = self.nodes.setdefault(name, Peer(name, rank=-1, dead=True))
-            # it is keys that are banned: another machine may have the name now
+            # keys are banned, not names: another machine may have the name now
             was = name in state["banned"] or key in banned
             node.banned = was and self.roster.keys.get(name, key) == key
         for *_, name in state["slots"]:  # who was refused at the start has one, and no key
@@ -230,13 +232,13 @@ class RpcFleet:
         return any(self.slots.is_whole(index) for index in self.slots.replicas)
 
     def can_do_without(self, name: str) -> bool:
-        """Whether some replica has all its nodes, and that one is not among them."""
+        """Whether some replica without this node has all its nodes."""
         node, occupants = self.nodes[name], self.slots.occupants
         whole = filter(self.slots.is_whole, self.slots.replicas)
         return any(node not in occupants(index) for index in whole)
 
     def _dissolve(self) -> None:
-        """Give up the groups that can do nothing any more, or whose nodes sit elsewhere."""
+        """Forget the replicas that cannot work any more, or whose slots have other nodes now."""
         for index, replica in list(self._formed.items()):
             if not replica.whole or replica.nodes != self.slots.occupants(index):
                 del self._formed[index]
@@ -247,7 +249,7 @@ class RpcFleet:
     def _join(self, replica: RpcReplica) -> None:
         self._generations[replica.index] += 1
         generation = self._generations[replica.index]
-        # within a round as before: with others it would not find its own work of the round again
+        # within a round the same number as before, or it could not repeat its own work
         before = self._mustered.get(replica.index)
         threads = before.threads if before else self._threads
         replica.join(generation, self._plan, self._backend, threads)
@@ -256,8 +258,8 @@ class RpcFleet:
     # Orders to many replicas at once
 
     def each(self, order: Callable[[_R], _T], replicas: Sequence[_R]) -> dict[int, _T]:
-        """The order's results by replica, all at the same time. Replicas that fail are left out,
-        and those whose order needed another one that has failed."""
+        """Give an order to several replicas at the same time. Returns the results by replica,
+        without those of replicas that fail, or whose order needs another one that does."""
         self.meanwhile()
         futures = {replica.index: self._pool.submit(order, replica) for replica in replicas}
         results = {}
@@ -266,7 +268,7 @@ class RpcFleet:
                 results[index] = self._await(future)
             except ReplicaLost as loss:
                 formed = self._formed.pop(loss.replica, None)
-                # of one that is lost already it has been told why
+                # the user knows already why a replica is lost that is not formed any more
                 if formed or (loss.replica == index and index not in self.losses):
                     self.losses[loss.replica] = str(loss)
                     self._tell(f"replica {loss.replica} lost: {loss}", loss.detail)

@@ -1,4 +1,4 @@
-"""Who takes part from the next round on."""
+"""Which nodes take part from the next round on."""
 
 import time
 from collections.abc import Callable
@@ -20,7 +20,7 @@ _OTHERS_S = 5.0
 
 
 def note_farewells(fleet: RpcFleet, sessions: Sessions) -> None:
-    """Tell those that have left from those that are dead."""
+    """Note which of the dead nodes have said goodbye."""
     for node in fleet.nodes.values():
         node.left = node.dead and sessions.rendezvous.has_left(node.visit)
 
@@ -28,9 +28,12 @@ def note_farewells(fleet: RpcFleet, sessions: Sessions) -> None:
 def await_return(
     fleet: RpcFleet, sessions: Sessions, until: float, waiting: Callable[[str], None]
 ) -> bool:
-    """Wait for nodes that are gone to ring, as they wait for a coordinator that is gone: a network
-    may be cut between it and all of them. False if nobody has; at once if all have left, or are
-    banned. `waiting` hears for whom.
+    """Wait for nodes that are gone to ring: the network may be cut between the coordinator and all
+    of them. Returns whether somebody has rung; at once if all have left or are banned.
+
+    Args:
+        until: the time, by `time.monotonic`, up to which to wait.
+        waiting: is told whom the coordinator waits for, in words.
 
     Raises:
         DistError: the store, where all meet, is gone.
@@ -50,8 +53,8 @@ def await_return(
 def renew(
     number: int, fleet: RpcFleet, sessions: Sessions, recorder: "Recorder", monitor: "Monitor"
 ) -> None:
-    """Form the next session before round `number`, if somebody wants to come in or is gone; the
-    ledger and the user are told who came.
+    """Form the next session before round `number`, if somebody wants to come in or is gone. Ledger
+    and user are told who came.
 
     Raises:
         DistError: the store, where all meet, is gone.
@@ -86,16 +89,16 @@ def renew(
 
 
 def part_from_the_slow(fleet: RpcFleet) -> None:
-    """Nodes that were too slow to answer in two rounds in a row take no more part, with spares or
-    without, unless no replica would be left."""
+    """Give up the nodes that were too slow to answer in two rounds in a row, even if no spare can
+    take their slots, unless no replica would be left."""
     for name in fleet.patience.promptness.end_round():
         if fleet.stand_down(name) or fleet.can_do_without(name):
             fleet.give_up([name], "too slow to answer, twice in a row")
 
 
 def refusals(fleet: RpcFleet) -> list[tuple[str, str]]:
-    """What came by RPC since this was last asked and was refused: to whom, and what. Who sent it,
-    RPC does not tell."""
+    """What was refused of all that came by RPC since this was last asked: the receiver, and what.
+    RPC does not tell who sent it."""
     by_replica = fleet.each(lambda replica: replica.refused(), fleet.ready(fleet.slots.replicas))
     by_name = {name: texts for by_node in by_replica.values() for name, texts in by_node.items()}
     by_name[COORDINATOR_NAME] = fleet.caller.refusals.take()

@@ -1,4 +1,4 @@
-"""How long a node may say that it is still at it, where no round's deadline ends that."""
+"""How long a node may say that it is still at work, where no round's deadline ends that."""
 
 import time
 from collections import deque
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tdml.cluster.promptness import Promptness
 
-_FACTOR, _LEAST_S = 5.0, 60.0  # a machine that does other things, too, is no worse
+_FACTOR, _LEAST_S = 5.0, 60.0  # even a machine that does other things, too, is not slower
 _KEPT = 64  # trainings, of all replicas
 # Of a state that is brought to the host and hashed, as after every step of a look or a dispute: a
 # tenth of what two slow cores do. On GPUs this takes longer than the step.
@@ -14,7 +14,7 @@ _BYTES_A_SECOND = 1e8
 
 
 class Patience:
-    """Of a fleet: what its replicas took to train tells how long samples may take them.
+    """How long the replicas of a fleet may take: it follows from how long they took to train.
 
     Args:
         batch: samples that are computed together; fewer are filled up.
@@ -29,12 +29,13 @@ class Patience:
         self._pace: deque[float] = deque(maxlen=_KEPT)  # seconds a sample
 
     def trained(self, samples: int, seconds: float) -> None:
-        """A replica took so long for so many samples."""
+        """Note how long a replica took to train on so many samples."""
         self._pace.append(seconds / samples)
 
     def late(self, samples: int, states: int = 0) -> Callable[[], str | None]:
-        """Asked from now on: why not to wait any longer for who repeats steps on so many samples,
-        or evaluates them, and tells so many states; None while there is no reason."""
+        """A function that says, from now on, why not to wait any longer for a replica that repeats
+        steps on so many samples, or evaluates them, and tells the digests of so many states; None
+        while there is no reason."""
         start = time.monotonic()
         longest = max(self._pace, default=float("inf"))
         seconds = longest * -(-samples // self._batch) * self._batch

@@ -1,20 +1,20 @@
-"""How long nodes take for orders that they carry out at once, such as to reveal a block: each is
-answered in time, and a model has thousands of them."""
+"""How long nodes take for orders that they carry out at once, such as to reveal a block. Each of
+them may be answered in time, and the thousands that a model takes last for ever together."""
 
 import statistics
 import threading
 from collections import Counter, defaultdict, deque
 
-_FACTOR = 30.0  # honest links may be so much slower than others'
+_FACTOR = 30.0  # an honest link may be so many times slower than others
 _KEPT = 16  # answers of a node to orders of one kind
-_ENOUGH = 3  # nodes from whose times a limit follows
-_ROUNDS = 2  # in a row, after which it is time to part
+_ENOUGH = 3  # the fewest nodes from whose times a limit follows
+_ROUNDS = 2  # in a row, after which a slow node is given up
 
 
 class Promptness:
-    """Of a fleet. In a round a node may take thirty times as long as is usual, and `slack` seconds
-    more, for all such orders together. What is usual is the median of the nodes, each with the
-    median of its own answers: however many orders one of them is given, it has one voice."""
+    """How promptly the nodes of a fleet answer. For all such orders of a round together a node may
+    take thirty times as long as is typical, and `slack` seconds more. Typical is the median over
+    the nodes of each node's median: however many orders a node is given, it has one vote."""
 
     def __init__(self, slack: float) -> None:
         self._slack, self._lock = slack, threading.Lock()
@@ -27,7 +27,8 @@ class Promptness:
         self._heard: set[str] = set()  # nodes, in this round
 
     def note(self, node: str, method: str, seconds: float) -> str | None:
-        """A node took so long for an order. Why not to ask it any more in this round, or None."""
+        """Note how long a node took for an order. Returns why not to ask it any more in this round,
+        or None."""
         with self._lock:
             known = self._kept[method]
             known[node].append(seconds)
@@ -41,10 +42,11 @@ class Promptness:
             return f"late: it answers too slowly ({method}: {usual:.2g} s; see sync.timeout)"
 
     def end_round(self) -> list[str]:
-        """The nodes that were too slow in two rounds in a row, those without orders left out.
+        """Close a round. Returns the nodes that were too slow in two rounds in a row, not counting
+        rounds in which they had no orders.
 
-        Who had none while others had has no voice any more: keys cost nothing, and those that have
-        gone could outvote all who are there."""
+        A node without orders, while others had some, loses its vote: anybody can have any number of
+        keys, and nodes that are gone could outvote those that are there."""
         with self._lock:
             for node, excess in self._excess.items():
                 self._slow[node] = self._slow[node] + 1 if excess > self._slack else 0

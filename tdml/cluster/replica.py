@@ -33,8 +33,8 @@ from tdml.wire.exchange import Exchange, Peer, Watch
 
 
 class RpcReplica:
-    """N nodes, connected. One that fails or is silent for `timeout` seconds loses the replica: see
-    `Exchange.ask`."""
+    """N nodes, connected. If one fails, or is silent for `timeout` seconds, the replica is lost:
+    see `Exchange.ask`."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class RpcReplica:
         self._loaded: int | None = None  # the version of the global weights that the nodes hold
         self.steps_done = 0
         self.kind = ""
-        self.threads: int | None = None  # that it was told to compute with
+        self.threads: int | None = None  # that its nodes were told to compute with
 
     @property
     def whole(self) -> bool:
@@ -59,7 +59,7 @@ class RpcReplica:
         return not self._exchange.failed and all(node.usable for node in self.nodes)
 
     def join(self, generation: int, plan: Plan, backend: str, threads: int | None) -> None:
-        """Connect the nodes to one another. `threads`: with how many other replicas compute."""
+        """Connect the nodes to one another. `threads` is how many other replicas compute with."""
         self.threads = threads
         keys = tuple(self._caller.keys[name] for name in self.names)
         slots = [Slot(self.index, stage) for stage in range(len(self.nodes))]
@@ -68,7 +68,7 @@ class RpcReplica:
             for slot in slots
         ]
         kinds = self._exchange.ask("join", orders)
-        # by stage where they differ: A + A + B repeats nothing of A + B + B
+        # where they differ, by stage: A + A + B cannot repeat A + B + B
         self.kind = kinds[0] if len(set(kinds)) == 1 else " + ".join(kinds)
 
     def load(
@@ -85,7 +85,7 @@ class RpcReplica:
         return sent + sum(flat.nbytes for flat in weights)
 
     def _freeze(self, frozen: Sequence[Sequence[torch.Tensor]]) -> int:
-        """Send what is not trained where it is missing. Returns bytes sent."""
+        """Send the parameters that are not trained to nodes that lack them. Returns bytes sent."""
         wanted = [(tuple(one.hex() for one in digests(each)),) for each in frozen]
         missing = self._exchange.ask("missing", wanted)
         sent = [tuple(compress(*each)) for each in zip(frozen, missing, strict=True)]
@@ -138,13 +138,13 @@ class RpcReplica:
         raise self._offend(self.nodes[-1], "answered evaluate with something else")
 
     def refused(self) -> dict[str, list[str]]:
-        """What the nodes have refused since they were last asked, by their names; those that have
-        not are left out."""
+        """What nodes have refused since they were last asked, by name, without those that have
+        refused nothing."""
         refusals = self._exchange.ask("refused", [()] * len(self.nodes))
         return {name: texts for name, texts in zip(self.names, refusals, strict=True) if texts}
 
     def _ask_one(self, stage: int, method: str, *args: Any) -> Any:
-        """See `Exchange.ask_one`. Raises as it does, and of a node that is too slow."""
+        """See `Exchange.ask_one`. Raises `ReplicaLost` also for a node that is too slow."""
         start, name = time.monotonic(), self.names[stage]
         answer = self._exchange.ask_one(stage, method, *args)
         if late := self._patience.promptness.note(name, method, time.monotonic() - start):
@@ -159,7 +159,7 @@ class RpcReplica:
         self.steps_done = steps  # of whichever node was heard last: they go in step
 
     def _offend(self, node: Peer, text: str) -> ReplicaLost:
-        """What a node's own signed answer proves."""
+        """Note an offence that a node's own signed answer proves."""
         failure = self._caller.offend(node.name, text)
         return ReplicaLost(self.index, f"{failure.node}: {failure.message}")
 

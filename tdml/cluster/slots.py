@@ -1,4 +1,4 @@
-"""Which node sits where."""
+"""Which node has which slot."""
 
 from collections.abc import Callable, Mapping
 
@@ -10,8 +10,12 @@ from tdml.wire.exchange import Peer
 
 
 class Slots:
-    """The slots of a job's replicas and the nodes that they are given to, of which some may be
-    gone. `nodes` are all that there are, by name; `tell` hears, in one line, of who is placed."""
+    """The slots of a job's replicas, and the nodes that have them, some of which may be gone.
+
+    Args:
+        nodes: all that there are, by name.
+        tell: is told, in one line, of every node that takes a slot.
+    """
 
     def __init__(
         self, config: Config, nodes: Mapping[str, Peer], tell: Callable[[str, str], None]
@@ -22,7 +26,7 @@ class Slots:
 
     @property
     def replicas(self) -> list[int]:
-        """Those whose slots are given to nodes, dead ones too."""
+        """The replicas whose slots have nodes, be they alive or dead."""
         return sorted({slot.replica for slot in self._names})
 
     @property
@@ -35,7 +39,7 @@ class Slots:
 
     @property
     def vacant(self) -> int:
-        """How many slots have a node that can do nothing any more."""
+        """How many slots have a node that is of no use any more."""
         return sum(not self._nodes[name].usable for name in self._names.values())
 
     def occupants(self, replica: int) -> list[Peer]:
@@ -43,19 +47,20 @@ class Slots:
         return [self._nodes[name] for slot, name in self._names.items() if slot.replica == replica]
 
     def is_whole(self, replica: int) -> bool:
-        """Whether all of a replica's nodes can work, be they in a group or not."""
+        """Whether all of a replica's nodes can work, whether they are connected or not."""
         return all(node.usable for node in self.occupants(replica))
 
     def fill(self) -> None:
-        """Give vacant slots to spares, or leave them to as few replicas as can be."""
+        """Give vacant slots to spares; those that remain vacant go to as few replicas as
+        possible."""
         self._place(substitutes(self._names, self._nodes, self.spares, self._topology))
         if self._data_moves:
             usable = {name for name, node in self._nodes.items() if node.usable}
             self._place(exchanges(self._names, usable))
 
     def grow(self) -> None:
-        """N nodes without a slot form a further replica; for those beyond `topology.replicas` the
-        spares that are set stay in reserve."""
+        """Form further replicas of nodes without a slot. For those beyond `topology.replicas` as
+        many spares stay in reserve as `topology.spares` asks for."""
         topology = self._topology
         for index in sorted(set(range(topology.most)) - set(self.replicas)):
             reserve = topology.spares if index >= topology.replicas else 0
