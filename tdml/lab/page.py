@@ -17,10 +17,11 @@ _INTRODUCTION = """# Whom it finds, and whom it accuses wrongly
 `docs/results/detection/`, and these from what it has played: nothing on it is written by hand.
 Attackers are the last replicas; they begin in the round that a table names, or in the first.
 *Absent* is the same run in which they are banned by their first message, before they do anything.
-An MLP has no buffers, nor have the language models, so there `buffer_poison` does nothing. The
-accuracy of language models is that of tokens, after eight rounds, when much hangs on how many
-replicas there are. The bars are TDML's own, with audits where nothing else is said; a grid may have
-been played in part.
+`tdml-0.1` are the rules of the first version, with its own settings and played by its code on the
+same jobs; what they let count was not noted. An MLP has no buffers, nor have the language models,
+so there `buffer_poison` does nothing, and newer grids leave it out. The accuracy of language models
+is that of tokens, after eight rounds, when much hangs on how many replicas there are. The bars are
+TDML's own, with audits where nothing else is said; a grid may have been played in part.
 """
 _LOUD = (
     "gaussian", "garbage", "garbage+huge", "garbage+shape", "reversed_mean", "scaled",

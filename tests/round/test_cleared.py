@@ -53,10 +53,10 @@ class Exaggerates(Node):
         return 10 * update if round_number >= self.when else update
 
 
-def test_nothing_is_usual_that_nobody_has_found_clean() -> None:
+def test_nothing_is_cleared_that_nobody_has_found_clean() -> None:
     played = laboratory("trust.budget=0")
     assert played.run(1)[0].judgements[0].distance > LIMIT
-    assert played.engine.judge.standing.usual == Usual()
+    assert played.engine.judge.standing.cleared == ClearedDeviations()
 
 
 def test_it_cannot_do_what_it_has_never_done() -> None:

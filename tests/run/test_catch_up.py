@@ -45,7 +45,7 @@ def test_what_is_usual_is_forgotten_with_a_ban_that_no_checkpoint_knows(
     """As when the run had gone on: it may have been found clean by a friend of who was banned."""
     laboratory = Laboratory(_JOB)
     judge, fleet, again = laboratory.engine.judge, make_fleet([]), make_fleet([])
-    judge.standing.usual.add(["a key"], {"size": 5})
+    judge.standing.cleared.add(["a key"], {"size": 5})
     model = whole.tensors_of(laboratory.job.model)
     of_fleet, of_judge = fleet.state() | {"banned": before}, judge.state()
     monitor = SimpleNamespace(
@@ -63,4 +63,4 @@ def test_what_is_usual_is_forgotten_with_a_ban_that_no_checkpoint_knows(
         banned={"key of r1.s0"},
     )
     assert again.banned == ["r1.s0"]
-    assert coordinator.engine.judge.standing.usual.known == known
+    assert coordinator.engine.judge.standing.cleared.known == known
