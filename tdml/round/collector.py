@@ -1,6 +1,6 @@
 """Calls debts in: replicas do the rounds that they owe again, and others repeat all of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -24,11 +24,20 @@ class Collector:
     def __init__(self, fleet: Fleet, job: Job, auditor: Auditor, debts: Debts) -> None:
         self._fleet, self._job, self._auditor, self._debts = fleet, job, auditor, debts
 
+    def due(self, replicas: Sequence[Replica]) -> dict[int, Debt]:
+        """By replica, what it is to show before all else. It is given the weights that the round
+        began from here, before its time counts: its link may be slow."""
+        owing = self._debts.due(replicas)
+        self._fleet.each(
+            lambda replica: _load(owing[replica.index], replica),
+            [replica for replica in replicas if replica.index in owing],
+        )
+        return owing
+
     def call_in(
         self, replica: Replica, debt: Debt, nonce: str, late: Callable[[], str | None]
     ) -> list[Commitment]:
         """Have a replica do a round again. Raises `ReplicaLost` as any order."""
-        _load(debt, replica)
         order = self._job.train_order(replica.index, debt.round, debt.steps, nonce, debt.inner)
         replica.train(order, late)
         return replica.commit(order)

@@ -139,7 +139,7 @@ class Engine:
         commitments to rounds that were done again."""
         self.training = self.fleet.ready(range(self.job.config.topology.most))
         names = {replica.index: replica.names for replica in self.training}
-        owing, collector = self.judge.debts.due(self.training), self.judge.collector
+        owing, collector = self.judge.collector.due(self.training), self.judge.collector
         deadline = Deadline(self._pace, self.job.config.sync.deadline, names)
         redone: Redone = {index: [] for index in owing}
 

@@ -2,6 +2,7 @@ import statistics
 
 import pytest
 
+from tdml.lab.fleet import LocalReplica
 from tdml.lab.laboratory import Laboratory
 from tdml.round import deadline as module
 from tdml.round.deadline import Deadline, Pace, deadline
@@ -157,3 +158,20 @@ def test_a_round_waits_for_all_as_long_as_they_have_something_to_do(monkeypatch)
     assert not any(deadline._waiting for _, deadline in deadlines)
     known = [replica for replica, _ in deadlines[-1][1]._known]
     assert known.count(2) == 3, "of three two may have done so, and the last one stall"
+
+
+def test_who_owes_a_round_has_as_long_for_it_as_others_for_theirs(clock, monkeypatch):
+    """Once it has the weights of that round: a link may be slow, and who is late twice is gone."""
+    job = ["topology.replicas=4", "topology.stages=1", "sync.local_steps=3", "trust.budget=1"]
+    laboratory = Laboratory([*SMALL, *job])
+    node, load = laboratory.fleet.nodes["r2.s0"], LocalReplica.load
+
+    def slow(replica, weights, version, frozen=()):
+        clock.now += 1000 if version < 0 and replica.loaded != version else 0
+        return load(replica, weights, version, frozen)
+
+    node.open = lambda: 1 / 0
+    laboratory.play(1)
+    del node.open
+    monkeypatch.setattr(LocalReplica, "load", slow)
+    assert "has shown its work of round 1" in laboratory.play(2).judgements[2].reason
