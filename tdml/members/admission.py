@@ -81,14 +81,12 @@ class Admission:
         self._own, self._topology, self.roster, self.banned = own, topology, roster, banned
         self._former, self._owners = former, owners
 
-    @property
-    def awaited(self) -> set[str]:
-        """The keys of those that were started with an earlier part of the run, whose names others
-        could take unless they are waited for."""
-        if self.roster.given:
-            return set()
-        started = node_names(self._topology)
-        return {key for name, key in self._former.items() if name in started} - {*self.banned}
+    def awaited(self, ranks: int) -> set[str]:
+        """The keys of the nodes among these first ranks, where they are known: others could say
+        that they are these, and be here before them."""
+        keys = self.roster.keys if self.roster.given else self._former
+        started = node_names(self._topology)[: ranks - 1]
+        return {keys[name] for name in started if name in keys} - {*self.banned}
 
     def admit(
         self, cards: Collection[Card], session: str, banned: Collection[str], first: bool

@@ -67,13 +67,13 @@ class Sessions:
         start = latest = time.monotonic()
         signed = _SignedCards(self.at.session)
         awaited, started = set(range(1, self.ranks)), set(range(1, self.rendezvous.world_size))
-        known, still = self.admission.awaited, self.ranks + len(self.admission.awaited)
+        known = self.admission.awaited(self.ranks)
+        still = len(awaited) + len(known) + 1
 
         def ended(cards: Collection[Card]) -> bool:
             nonlocal still, latest
             there = signed.among(cards)
             missing = awaited - {card.rank for card in there}
-            # others may say that they are ranks whose keys are known, and be here before them
             away = known - {card.public for card in there}
             if len(missing) + len(away) < still:
                 still, latest = len(missing) + len(away), time.monotonic()

@@ -53,10 +53,15 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> tuple[Sessions, Card]:
     return _open(monkeypatch)
 
 
-def _open(monkeypatch: pytest.MonkeyPatch, ranks: int = 2, **former: str) -> tuple[Sessions, Card]:
+def _open(
+    monkeypatch: pytest.MonkeyPatch,
+    ranks: int = 2,
+    given: dict[str, str] | None = None,
+    **former: str,
+) -> tuple[Sessions, Card]:
     topology = Topology(replicas=1, stages=1, spares=0)
     own = Card("settings", "", visit="own", public=_ME.public)
-    admission = Admission(own, topology, open_roster(_ME.public, None, (), {}), (), former)
+    admission = Admission(own, topology, open_roster(_ME.public, given, (), {}), (), former)
     true = Card("settings", "", rank=1, visit="true").signed(_HONEST, "now")
     store = _Store(true, monkeypatch)
     opened = Sessions(store, _ME, "job", admission, 5.0, ranks=ranks, least=1)
@@ -93,6 +98,15 @@ def test_when_a_run_goes_on_strangers_who_are_first_have_nobodys_rank(monkeypatc
     admitted = sessions.first(lambda missing: None)
     assert admitted.members["r0.s0"] == true
     assert sessions.rendezvous.now < 2 * _SECOND
+
+
+def test_who_has_a_given_rank_is_waited_for_whoever_says_that_he_has_it(monkeypatch) -> None:
+    """Else its slot would be a spare's before it comes."""
+    sessions, true = _open(monkeypatch, given={"r0.s0": _HONEST.public})
+    sessions.rendezvous.strangers = _strangers(1, 1)
+    admitted = sessions.first(lambda missing: None)
+    assert admitted.members["r0.s0"] == true
+    assert sessions.admission.roster.refused == {}
 
 
 def test_when_a_run_goes_on_who_has_come_with_another_key_waits_a_moment(monkeypatch) -> None:
