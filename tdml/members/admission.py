@@ -109,7 +109,7 @@ class Admission:
         # who is known before others who say that they have its rank
         for card in sorted(cards, key=lambda card: (not names.knows(card.public), _in_order(card))):
             signed = card.is_signed(session)
-            name = names.of(card, signed, members)
+            name = names.name_for(card, signed, members)
             reason = self._fault(name, card, signed, taken, barred) or self._misfit(
                 name, card, ends_the_job=first and card.rank is not None
             )

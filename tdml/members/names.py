@@ -38,7 +38,7 @@ class Names:
         """Whether a key has a name already."""
         return public in self._by_key
 
-    def of(self, card: Card, signed: bool, taken: Mapping[str, Card]) -> str | None:
+    def name_for(self, card: Card, signed: bool, taken: Mapping[str, Card]) -> str | None:
         """The name for whoever hands in a card: that of its key, or of its rank, or the next free
         spare's; None if a given roster has none for it.
 

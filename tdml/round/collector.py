@@ -58,7 +58,7 @@ class Collector:
         audits, outcomes, debts = Audits(), {}, self._debts
         self._fleet.form(sorted(shown))  # whose nodes have failed, and still answer
         for replica in self._fleet.ready(sorted(shown)):
-            debt, commitments = debts.of(replica), shown[replica.index]
+            debt, commitments = debts.oldest(replica), shown[replica.index]
             assert debt is not None  # or it had not been called in
             # another kind of machine would not lead to the same, and could be its mate's alone
             if replica.kind != debt.kind or not debts.are_met_by(commitments, replica, debt.round):

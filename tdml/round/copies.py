@@ -18,7 +18,7 @@ class Copies:
         self._job = job
         self._stages: dict[int, Stage] = {}
 
-    def of(self, index: int) -> Stage:
+    def stage(self, index: int) -> Stage:
         """The copy of one stage."""
         if index not in self._stages:
             self._stages[index] = self._new(index)
@@ -42,7 +42,7 @@ class Copies:
     def freeze(self, indices: Iterable[int]) -> None:
         """Put the parameters that are not trained into some stages."""
         for index in indices:
-            self.of(index).freeze(self._job.frozen[index])
+            self.stage(index).freeze(self._job.frozen[index])
 
     def _new(self, index: int) -> Stage:
         stage = Stage(self._job.config, index, self._job.plan, HOST, HOST)

@@ -114,7 +114,7 @@ class Debts:
                 if owed and not self._can_show(owed, replica, stage):
                     self._believed |= {key} if self._excuses_itself(owed, replica, stage) else set()
                     self._forgive(key)
-            if debt := self.of(replica):
+            if debt := self.oldest(replica):
                 debts[replica.index] = debt
         return debts
 
@@ -185,7 +185,7 @@ class Debts:
         for name in names:
             self.owing.pop(self._fleet.key(name), None)
 
-    def of(self, replica: Replica) -> Debt | None:
+    def oldest(self, replica: Replica) -> Debt | None:
         """The oldest debt of a replica's nodes; None if they owe nothing."""
         keys = map(self._fleet.key, replica.names)
         debts = [self.owing[key] for key in keys if key in self.owing]

@@ -48,7 +48,7 @@ class Evaluator:
         with reading("a batch that others have evaluated"):
             inputs, targets = pieces.one_batch(*asked)
         indices = range(len(weights))
-        stages = [self._copies.of(index) for index in indices]
+        stages = [self._copies.stage(index) for index in indices]
         for stage, value in zip(stages, values, strict=True):
             stage.write(value)
         passing, log = [Passing() for _ in stages], empty_log(1, self._job.channels)
@@ -56,9 +56,9 @@ class Evaluator:
         observe = EvaluationBatch(inputs, targets, None, scores).observe
         try:
             if rounding is not None:
-                inputs = inputs + rounding.of(inputs)
+                inputs = inputs + rounding.noise(inputs)
                 for stage in stages:
-                    stage.shift(rounding.of)
+                    stage.shift(rounding.noise)
             with running_on():
                 predict(stages, inputs, observe, passing)
         except Exception:  # what is not trained may have been changed, in part

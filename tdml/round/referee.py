@@ -77,7 +77,7 @@ class Referee:
             CannotRead: here its samples cannot be read.
         """
         order, weights = window.order, window.weights[item.stage]
-        stage = self._copies.of(item.stage)
+        stage = self._copies.stage(item.stage)
         wanted = item.channel if item.channel >= 0 else None
         given, messages = self._read(stage, order, item.step), shown.messages
         try:
@@ -85,7 +85,7 @@ class Referee:
             moved = torch.zeros_like(weights)
             if rounding is not None:
                 given, messages = rounding.inputs(given), rounding.messages(messages)
-                stage.shift(rounding.of)
+                stage.shift(rounding.noise)
                 # not what was added: of a constant that is taken off again nothing may remain
                 moved = change(before[: len(weights)], stage.trainer.state()[: len(weights)])
             with running_on():

@@ -134,7 +134,7 @@ class Settler:
         owner = dispute.window.owner
         shown, unknown = self._show(dispute, ends, owner), list[Recomputation]()
         for item in (*self._sent_in(ends), ends):
-            recomputed = self.referee.recompute(dispute.window, item, shown.of(item))
+            recomputed = self.referee.recompute(dispute.window, item, shown.for_item(item))
             right = self.kinds.is_right(
                 recomputed, own.digests[item], owner.kind, recomputed.shown.value
             )

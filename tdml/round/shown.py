@@ -25,7 +25,7 @@ class StepShown:
     sent: dict[int, list[torch.Tensor]]  # by channel
     value: list[torch.Tensor]  # the tensors of the disputed item, as the party has made them
 
-    def of(self, item: Item) -> "StepShown":
+    def for_item(self, item: Item) -> "StepShown":
         """The same step for another item, which is not after this one: with the messages that it
         depends on."""
         if item.channel < 0:

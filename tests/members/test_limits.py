@@ -156,7 +156,7 @@ def test_names_that_are_known_are_not_looked_for_in_all_of_them() -> None:
     roster = open_roster(_ME.public, None, (), {f"spare{n}": f"{n:064}" for n in range(50)})
     names = Names(roster, {}, _TOPOLOGY)
     stranger = Card("settings 1", "", public="f" * 64)
-    assert names.of(stranger, True, {}) == "spare50"
+    assert names.name_for(stranger, True, {}) == "spare50"
     names.take("spare50", stranger.public)
-    assert names.of(stranger, True, {}) == "spare50"
-    assert names.of(replace(stranger, public="e" * 64), True, {}) == "spare51"
+    assert names.name_for(stranger, True, {}) == "spare50"
+    assert names.name_for(replace(stranger, public="e" * 64), True, {}) == "spare51"

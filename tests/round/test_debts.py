@@ -59,7 +59,7 @@ def test_of_several_the_oldest_comes_first() -> None:
     [_, replica, _] = laboratory.fleet.muster()
     debt = Debt(1, 1, 6, 1, "", "", "", (), [])
     debts.owing = {key("r1.s0"): replace(debt, round=2, stage=0), key("r1.s1"): debt}
-    assert debts.of(replica) is debt
+    assert debts.oldest(replica) is debt
 
 
 @pytest.mark.parametrize("stages", [1, 2])

@@ -115,7 +115,7 @@ def test_nothing_is_computed_from_messages_of_a_size_that_somebody_has_made_up(
     for name in ("r0.s0", "r0.s1"):
         sit(laboratory, name, SaysItWasMore, more=more)
     referee, sizes = laboratory.engine.judge.auditor.settler.referee, list[int]()
-    part = referee._copies.of(1).runners[0]
+    part = referee._copies.stage(1).runners[0]
     part.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
     for number in range(1, 4):
         assert not laboratory.play(number).accepted

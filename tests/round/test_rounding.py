@@ -65,10 +65,10 @@ def test_numbers_are_changed_by_as_much_of_themselves_as_they_are_rounded(
 ) -> None:
     rounding = Rounding(replace(settings.load([]).train, precision=precision), seed=0)
     for value in (1e-3, 1.0, 1e3):
-        changed = rounding.of(torch.full((4000,), value)) / value
+        changed = rounding.noise(torch.full((4000,), value)) / value
         assert changed.std().item() == pytest.approx(2**-digits, rel=0.1)
-    assert not rounding.of(torch.arange(4000)).any(), "samples may be numbers of tokens"
-    assert not rounding.of(torch.full((4000,), -torch.inf)).any(), "buffers may be masks"
+    assert not rounding.noise(torch.arange(4000)).any(), "samples may be numbers of tokens"
+    assert not rounding.noise(torch.full((4000,), -torch.inf)).any(), "buffers may be masks"
 
 
 @pytest.mark.parametrize("seed", [1, 2])
