@@ -1,5 +1,5 @@
-"""A checkpoint after every round, from which the job's weights go on bit for bit. How long
-replicas may take, and who was late, is learnt anew."""
+"""A checkpoint after every round, from which the job goes on with the same weights, bit for bit.
+How long replicas may take, and which were late, is not kept."""
 
 import hashlib
 import io
@@ -24,17 +24,16 @@ _LEAST = 2  # the last, and the one before it in case the last cannot be read
 
 
 class Return(NamedTuple):
-    """A run has gone back to the checkpoint's round: from which, why, and how many entries the
-    ledger had before it said so."""
+    """A run has gone back to the checkpoint's round."""
 
-    round: int
+    round: int  # from which it has gone back
     reason: str
-    entries: int
+    entries: int  # of the ledger, before it said so
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What the next round depends on. Everything else follows from the settings."""
+    """All that the next round depends on, besides the settings."""
 
     round: int  # the last round that is part of it
     model: dict[str, torch.Tensor]  # parameters and buffers of the un-split model
@@ -51,7 +50,7 @@ class Checkpoint:
 
 
 def save(checkpoint: Checkpoint, folder: Path, memory: int) -> None:
-    """Write it under its final name only once it is complete, then drop those that are not kept.
+    """Write a checkpoint, which gets its final name once it is complete; then drop old ones.
 
     Args:
         memory: bytes of disk for all of them.
@@ -69,15 +68,15 @@ def save(checkpoint: Checkpoint, folder: Path, memory: int) -> None:
 
 
 def to_keep(rounds: Sequence[int]) -> list[int]:
-    """Of the rounds with a checkpoint those that are kept, the newest first: the last two, and each
-    for four times as many rounds as the largest power of two that divides it. So there always is
-    one between d and 2·d rounds ago."""
+    """Which checkpoints to keep, the newest first: the last two; and each other for four times as
+    many rounds as the largest power of two that divides its number. So for every d there is one
+    between d and 2·d rounds ago."""
     newest = max(rounds)
     return sorted((r for r in rounds if newest - r <= max(1, 4 * (r & -r))), reverse=True)
 
 
 def rounds_in(folder: Path) -> list[int]:
-    """The rounds of which a folder has checkpoints."""
+    """The numbers of the rounds whose checkpoints are in a folder."""
     names = map(_NAME.fullmatch, os.listdir(folder) if folder.is_dir() else [])
     return sorted(int(name[1]) for name in names if name)
 
@@ -88,7 +87,7 @@ def path_of(folder: Path, number: int) -> Path:
 
 
 def load(folder: Path, before: int) -> Checkpoint | None:
-    """The newest checkpoint of a round before another that can be read; None if there is none."""
+    """The newest checkpoint that can be read, of a round before `before`; None if there is none."""
     for number in reversed([number for number in rounds_in(folder) if number < before]):
         if (checkpoint := _read(path_of(folder, number))) is not None:
             return checkpoint
@@ -106,8 +105,8 @@ def passed_over(folder: Path, last: int) -> str:
 
 
 def drop(folder: Path, after: int) -> None:
-    """Remove the checkpoints of all rounds after one, the newest last: it knows who is banned, and
-    what he may have put in."""
+    """Remove the checkpoints of all rounds after one, the newest last, for it knows who is banned,
+    and what they have put into the weights."""
     for number in [number for number in rounds_in(folder) if number > after]:
         path_of(folder, number).unlink()
 

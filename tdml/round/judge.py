@@ -1,4 +1,4 @@
-"""From what a round has shown to a judgement of every replica."""
+"""The judge: from what a round has shown to a judgement of every replica."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -36,10 +36,10 @@ _UNHEARD = "replica {} reports of others what the coordinator does not find: it 
 
 @dataclass(frozen=True)
 class Judged:
-    """What came of a round's judgement. `proofs` convict nodes, wherever they sit."""
+    """The result of a round's judgement."""
 
     judgements: dict[int, Judgement]
-    proofs: list[Proof]
+    proofs: list[Proof]  # against nodes of any replica
     audits: Audits
     spent: float  # on cross-checks and audits, in steps of training
     unverified: tuple[int, ...]  # the replicas of whose work not all was found again
@@ -55,7 +55,7 @@ class Judge:
         self.collector = Collector(fleet, job, self.auditor, self.debts)
 
     def screen(self, gathered: Gathered) -> Screening:
-        """How far each update stands out."""
+        """Compare the updates: how far does each stand out?"""
         replicas, cleared = gathered.replicas, self.standing.cleared
         known = {index: cleared.ranges(self._keys(gathered, index)) for index in replicas}
         screening = screen_sums(gathered.sums, replicas, comparable(self._job, gathered), known)
@@ -63,7 +63,8 @@ class Judge:
         return mark_resubmitted(screening, past.resubmitted(gathered.start.number, contents))
 
     def _contents(self, gathered: Gathered) -> dict[int, dict[int, str]]:
-        """Of the updates that are compared, by replica and stage, but for those of zeros."""
+        """The digests of updates, by replica and stage: of stages that are ranked, without updates
+        of zeros."""
         ranked = [s for s, sums in enumerate(gathered.sums) if is_ranked(sums.parameters)]
         sizes = {stage: gathered.sizes_of(stage) for stage in ranked}
         contents: dict[int, dict[int, str]] = {}
@@ -73,8 +74,8 @@ class Judge:
         return contents
 
     def cross_check(self, gathered: Gathered) -> Checked:
-        """Have it tested who has worked, if half of the budget, less what former rounds have
-        overdrawn, pays for enough samples, and it does not pay for having everything repeated."""
+        """Have replicas test one another's updates: if half of the budget, less what earlier rounds
+        have overdrawn, pays for enough samples, and the budget does not pay for repeating all."""
         if not self._job.audits or self._job.config.trust.budget == 1:
             return NOT_CHECKED
         steps = self._allowance(gathered) / 2 + min(0.0, self.standing.purse.steps)
@@ -159,27 +160,28 @@ class Judge:
         return Judged(judgements, proofs, audits, spent, unverified)
 
     def _watch_no_more(self, gathered: Gathered, evidence: Mapping[int, Evidence]) -> None:
-        """Those who were forgiven before, and of whom all of this round was found right."""
+        """Watch the nodes no more that were forgiven, and of whom all of this round was found
+        right."""
         clearable = on_majority_kind(self._fleet, gathered)
         for index, known in evidence.items():
             if known.verified or (index not in clearable and self._is_seen(gathered, index, known)):
                 self.debts.clear(known.nodes)
 
     def _is_seen(self, gathered: Gathered, index: int, known: Evidence) -> bool:
-        """Whether every window was looked at at least, and nothing was found amiss."""
+        """Whether every window was at least looked at, and nothing was found wrong."""
         audited, windows = known.audited, window_steps(self._job, gathered, index)
         seen = self._seen(audited)
         return len(seen) == len(windows) and not (audited.unsettled or audited.lied)
 
     def _seen(self, audited: Audited) -> set[int]:
-        """The windows in which nothing was found amiss; where the model draws those, too, of which
-        no look will ever tell: others have their turn."""
+        """The windows in which nothing was found wrong. Where random draws differ, they include
+        those of which no look will ever tell, so that other replicas have their turn."""
         draws_differ = self.auditor.settler.kinds.draws_differ
         return {*audited.clean, *audited.looked, *(audited.unknown if draws_differ else ())}
 
     def note_contributions(self, number: int, judged: Judged) -> None:
-        """Remember whose updates are in the weights without having been repeated in full, and who
-        has repeated the others. Without trust nothing is taken out again."""
+        """Remember which nodes have put unverified updates into the weights, and who has verified
+        the others. Without trust nothing is taken out again."""
         contributions, trust = self.standing.contributions, self._job.config.trust
         for index, judgement in judged.judgements.items() if trust.enabled else ():
             keys = [self._fleet.key(name) for name in judgement.nodes]
@@ -192,15 +194,16 @@ class Judge:
                 contributions.add_verified(number, keys, verifiers, trust.budget)
 
     def tainted(self, number: int, proofs: Sequence[Proof]) -> range:
-        """The rounds before `number` that may hold something of the nodes that are proven to
-        lie."""
+        """The rounds before `number` that may hold lies of the nodes against which there are
+        proofs."""
         keys = {self._fleet.key(name) for proof in proofs for name in proof.nodes}
         before = [self._fleet.key(name) for name in self._fleet.banned]
         budget = self._job.config.trust.budget
         return self.standing.contributions.tainted(keys, number, budget, before)
 
     def _learn_power(self, findings: Findings) -> None:
-        """From windows that chance chose: suspicion would choose those that were not seen."""
+        """Learn how well the work test sees honest work, from windows that chance has chosen:
+        suspicion would choose replicas that were not seen."""
         audits, works = findings.audits, findings.checked.works
         for index, windows in audits.drawn.items():
             audited = audits.of(index)
@@ -209,7 +212,7 @@ class Judge:
                 self.standing.power.add(works[index].seen)
 
     def _allowance(self, gathered: Gathered) -> float:
-        """Steps of training that a round may spend on cross-checks and audits."""
+        """The training steps that a round may spend on cross-checks and audits."""
         return self._job.config.trust.budget * sum(
             gathered.start.steps[index] for index in gathered.auditable
         )
@@ -220,8 +223,8 @@ class Judge:
         return self.standing.state() | kinds | debts
 
     def restore(self, state: Mapping, changed: bool = False) -> None:
-        """Undo `state`. Where settings have `changed` since, nobody can do a round again that is
-        owed."""
+        """Undo `state`. If settings have `changed` since, no round that is owed can be done
+        again."""
         self.standing.restore(state)
         self.auditor.settler.kinds.restore(state)
         self.debts.restore(state["debts"])

@@ -1,4 +1,4 @@
-"""What came of one round."""
+"""The result of one round."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from tdml.trust.judgement import Audited, Judgement
 
 @dataclass
 class Round:
-    """All that has happened in one round: what every record of it is made from."""
+    """All that has happened in one round. Ledger, metrics and reports are made from it."""
 
     number: int
     slots: dict[int, tuple[str, ...]]  # names of the nodes, by replica and stage

@@ -1,5 +1,4 @@
-"""The recorder: writes down in the ledger what happens in a run, and settles what is paid for
-it."""
+"""The recorder: writes what happens in a run into the ledger, and settles what is paid for it."""
 
 import hashlib
 import math
@@ -41,21 +40,20 @@ class Recorder:
         """`keys` are the nodes' public keys, by name."""
         self._ledger, self._book, self._artifacts = ledger, book, artifacts
         self._identity, self._job, self._keys = identity, job, keys
-        # how often each was opened
+        # how often each round was opened
         self._plays = Counter(entry.round for entry in ledger.entries(kind="round"))
 
     def secret(self, round_number: int) -> int:
-        """The seed of all that nobody may foresee in a round: who is checked and audited, by whom,
-        and on what."""
+        """The seed of all draws of a round that nobody may foresee: who is tested and audited, by
+        whom, and on what."""
         return int.from_bytes(self._secret(round_number)[:8], "big")
 
     def play(self, round_number: int) -> str:
-        """Which time that is that a round is played: the hash of its secret, in hex."""
+        """The id of this play of a round: the hash of its secret, in hex."""
         return hashlib.sha256(self._secret(round_number)).hexdigest()
 
     def admit(self, round_number: int, roster: Roster) -> None:
-        """Who takes part from this round on, before it begins. Those whose keys are new put down
-        their stakes in it."""
+        """Write down who takes part from this round on. New keys put down their stakes in it."""
         self._write(round_number, "roster", roster.body)
 
     def open_round(
@@ -66,8 +64,14 @@ class Recorder:
         present: Iterable[str] = (),
         fewer: Mapping[int, int] | None = None,
     ) -> None:
-        """Before any work: the hash of the secret, the digest of the global weights, who sits
-        where, who is there beside them, and the steps of replicas that take fewer than all."""
+        """Begin a round, before any work is done.
+
+        Args:
+            weights: the digest of the global weights.
+            slots: names of nodes, by replica and stage.
+            present: names of all nodes that are there, with slots or without.
+            fewer: the steps of replicas that take fewer than all.
+        """
         self._plays[round_number] += 1
         named = {str(index): list(names) for index, names in slots.items()}
         body: dict[str, Any] = {
@@ -83,7 +87,7 @@ class Recorder:
         self._ledger.append(round_number, "round", body)
 
     def close_round(self, played: Round, refusals: Iterable[tuple[str, str]]) -> None:
-        """All that has happened in a round.
+        """Write down all that has happened in a round, and settle its pay.
 
         Args:
             refusals: node, or "" where nobody can be named, and what was refused.
@@ -118,8 +122,8 @@ class Recorder:
             self._book.apply(root.kind, root.round, root.body)
 
     def keep(self, exhibit: dict[str, torch.Tensor]) -> dict[str, str]:
-        """Keep what a conviction rests on, before the round is closed: memory holds no more of it.
-        Returns the file's digest, by its name.
+        """Write the evidence of a conviction to the artifacts at once: it may be too large to be
+        held in memory. Returns the file's digest, by its name.
 
         Raises:
             SettingError: it cannot be kept where `ledger.artifacts` says.
@@ -128,27 +132,32 @@ class Recorder:
 
     @property
     def entries(self) -> int:
-        """How many the ledger has."""
+        """How many entries the ledger has."""
         return self._ledger.length
 
     def roll_back(self, after: int, reason: str) -> None:
-        """The run goes on from the weights after an earlier round."""
+        """Write down that the run goes on from the weights after an earlier round."""
         self._ledger.roll_back(after, reason)
 
     def end(self, number: int, model: str, reason: str, owing: Iterable[str]) -> None:
-        """The run is over after a round, and its model, of that digest, is written. `owing` are the
-        keys of those who have not shown work that they were asked for."""
+        """Write down that the run is over.
+
+        Args:
+            number: of the last round.
+            model: the digest of the model, which is written already.
+            owing: keys of nodes that have not shown work that they were asked for.
+        """
         keys = sorted(owing)
         self._book.apply("end", number + 1, {"owing": keys})
         self._ledger.end(model, reason, keys, self._book.settle(number + 1))
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the ledger's file."""
         self._ledger.close()
 
     def _secret(self, round_number: int) -> bytes:
-        """32 bytes that nobody else can know before they are revealed, others each time that a
-        round is played. The coordinator is bound to them before it sees any work."""
+        """The secret of a round, 32 bytes: a hash of the coordinator's own signature, so nobody
+        else can know it, and the coordinator cannot choose it. Each play has another."""
         play = {"round": round_number, "play": self._plays[round_number]}
         message = canonical({"purpose": "secret", "job": self._job, **play})
         return hashlib.sha256(bytes.fromhex(self._identity.sign(message))).digest()

@@ -1,9 +1,9 @@
-"""What a proven liar put in before is taken out again: from where a run has to go on.
+"""What a proven liar has put into the weights is taken out again: to where the run goes back.
 
-Every update that counts without having been repeated in full is noted by its nodes' keys, and of
-the others who has repeated them: a league of liars finds its own work right. When one of them is
-proven to lie, the run goes back before the first of these rounds, as far as lies can reasonably go
-back: one that had been told in every round would have been met by the windows that chance chooses.
+For every update that counts it is noted, by its nodes' keys, whether others have verified it, and
+who: accomplices verify each other. When a node is proven to lie, the run goes back before the first
+round that may hold its lies. It need not go back for ever: a lie told in every round would have
+been found in a window that chance has chosen.
 """
 
 import math
@@ -69,7 +69,7 @@ class Contributions:
         ]
 
     def forget(self, after: int, number: int) -> None:
-        """Rounds > `after` up to `number` are taken back."""
+        """Take back the rounds after `after`, up to `number`."""
         self.rounds = {
             key: [r for r in rounds if r <= after] for key, rounds in self.rounds.items()
         }
@@ -85,8 +85,9 @@ class Contributions:
             self.rounds.pop(key, None)
 
     def may_go_back(self, after: int, number: int, rounds: int) -> bool:
-        """Whether the run may go back so far: all in all it repeats at most as many rounds as it
-        has, so that liars who confess one after the other cannot keep it from its end."""
+        """Whether the run may go back from round `number` to the end of `after`. In all it goes
+        back over at most as many `rounds` as it has: else liars that are convicted one after the
+        other, on purpose, could keep it from its end."""
         return self.taken_back + number - after <= rounds
 
     def restore(self, state: Mapping) -> None:
@@ -96,8 +97,8 @@ class Contributions:
 
 
 def rounds_until_caught(budget: float) -> float:
-    """In how many rounds a lie that is told in each, in one window, is missed by chance with a
-    probability of ALPHA."""
+    """After how many rounds, with a lie in one window of each, the probability that chance has
+    missed all of them is ALPHA."""
     chance = RANDOM_SHARE * budget
     return math.ceil(math.log(ALPHA) / math.log1p(-chance)) if chance else math.inf
 
