@@ -1,21 +1,21 @@
-"""A dispute: two transcripts of the same steps that do not end alike. Where do they part?
+"""A dispute: transcripts of the same steps that do not end alike. Where do they part?
 
-Both have told, for every step, what crossed every channel between the stages, and the content of
-every stage's state afterwards. These items are walked in the order in which one depends on another.
-All before the first on which not all agree is common ground; so whoever recomputes the one step of
-the one stage that makes it, from there, knows who lied.
+They say, for every step, what every channel between the stages carried, and what state every stage
+was left in. These items are walked in causal order. All items before the first on which not all
+agree are common ground: so whoever recomputes the one step of the one stage that makes it, from
+there, knows who has lied.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
-STATE, END = -1, -2  # in the place of a channel's number: a state, and the update at a round's end
+STATE, END = -1, -2  # instead of a channel's number: a state, and the update at the round's end
 
 
 @dataclass(frozen=True)
 class Item:
-    """What a stage made in a step of a window: the message on a channel, STATE or END."""
+    """Something that a stage has made in a step: the message on a channel, STATE or END."""
 
     step: int  # from the window's first
     stage: int  # that made it
@@ -24,7 +24,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Transcript:
-    """What one party says of a window: the digest of every item that it speaks of."""
+    """What one party says of a window: the digests of items, not necessarily of all."""
 
     party: int
     digests: Mapping[Item, str]
@@ -47,8 +47,8 @@ def items(steps: int, senders: Sequence[int], stages: int, last: bool) -> Iterat
 
 
 def first_differences(transcripts: Sequence[Transcript], walk: Iterator[Item]) -> list[Item]:
-    """The first item on which not all that speak of it agree; if it is a state or an update, with
-    those that other stages have made in the same step, which do not depend on it."""
+    """The first item on which the transcripts that have it do not agree. If it is a state or an
+    update, also those of other stages in the same step on which they do not: none depends on it."""
     parted = (i for i in walk if len({said for _, said in _spoken(transcripts, i)}) > 1)
     if (first := next(parted, None)) is None:
         return []
@@ -56,7 +56,7 @@ def first_differences(transcripts: Sequence[Transcript], walk: Iterator[Item]) -
 
 
 def agreed(transcripts: Sequence[Transcript], item: Item) -> str:
-    """What all say of an item before the first difference."""
+    """The digest that all transcripts have for an item before the first difference."""
     [digest] = {digest for _, digest in _spoken(transcripts, item)}
     return digest
 
@@ -64,8 +64,8 @@ def agreed(transcripts: Sequence[Transcript], item: Item) -> str:
 def liars(
     transcripts: Sequence[Transcript], item: Item, right: Mapping[str, bool | None]
 ) -> tuple[int, ...]:
-    """The parties whose digest of an item is not `right` (None: who knows?), if anybody's is: where
-    recomputation finds what nobody has, the machines or the code are to blame, and nobody is."""
+    """The parties whose digest of an item is wrong, if some party's is right: where recomputation
+    finds what nobody has, machines or code are to blame. `right`: by digest; None: nobody knows."""
     spoken = _spoken(transcripts, item)
     if not any(right[digest] for _, digest in spoken):
         return ()

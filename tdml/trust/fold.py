@@ -1,7 +1,6 @@
-"""What the screen needs of a round's updates, gathered block by block: nobody holds all of them at
-once.
+"""Folds a round's updates, block by block, into what the screen needs: nobody holds all at once.
 
-Everything here is a sum over coordinates, so that blocks, stages and the whole are added up.
+Everything here is a sum over coordinates, so that blocks and stages can be added up.
 """
 
 from collections.abc import Sequence
@@ -18,10 +17,10 @@ _PART = 1 << 18  # columns that a thread takes at a time
 
 @dataclass(frozen=True)
 class Sums:
-    """Of some coordinates of n updates: sums of their ranks, and (n, n) float64 scalar products."""
+    """Sums over some coordinates of n updates."""
 
     ranks: RankSums
-    products: torch.Tensor
+    products: torch.Tensor  # (n, n) float64, scalar products
 
     def __add__(self, other: "Sums") -> "Sums":
         return Sums(self.ranks + other.ranks, self.products + other.products)
@@ -33,22 +32,22 @@ class Sums:
 
     @property
     def norms(self) -> torch.Tensor:
-        """Euclidean, (n,) float64."""
+        """The Euclidean norms of the updates, (n,) float64."""
         return self.products.diagonal().clamp(min=0).sqrt()
 
 
 @dataclass(frozen=True)
 class StageSums:
-    """Of one stage: its parameters, and its buffers (BatchNorm's statistics), which are of another
-    size."""
+    """The sums of one stage: of its parameters, and of its buffers (BatchNorm's statistics), which
+    are of another size."""
 
     parameters: Sums
     buffers: Sums
 
     @property
     def finite(self) -> torch.Tensor:
-        """(n,) bool: in which updates there is neither an infinity nor what is not a number. In
-        float64 no square of a float32 overflows."""
+        """Which updates hold neither infinities nor NaN, (n,) bool. In float64 no square of a
+        float32 overflows."""
         return (self.parameters.norms + self.buffers.norms).isfinite()
 
     def __add__(self, other: "StageSums") -> "StageSums":
@@ -56,7 +55,7 @@ class StageSums:
 
 
 def empty(replicas: int) -> StageSums:
-    """Of no coordinates."""
+    """The sums of no coordinates."""
     nothing = fold(torch.empty(replicas, 0))
     return StageSums(nothing, nothing)
 
@@ -78,7 +77,7 @@ def fold(rows: Sequence[torch.Tensor] | torch.Tensor) -> Sums:
 
 
 def fold_stage(rows: Sequence[torch.Tensor] | torch.Tensor, parameters: int) -> StageSums:
-    """The same of a block of a stage's update, whose first `parameters` columns are those."""
+    """The sums of a block of a stage's update, whose first `parameters` columns are parameters."""
     return StageSums(
         fold([row[:parameters] for row in rows]), fold([row[parameters:] for row in rows])
     )

@@ -1,5 +1,5 @@
-"""The screen: how far each replica's update stands out from its peers'. It points, and never
-convicts.
+"""The screen: how far each replica's update stands out from its peers'. It points at suspects, and
+never convicts.
 
 Plain MANDERA always splits the replicas in two, so in a clean round it accuses someone. Here every
 replica and stage gets a number: the largest distance, over five features, from the median of its
@@ -12,10 +12,10 @@ shares that are not.
 - size: Euclidean norm of its parameters, logarithm; the same of its buffers.
 - direction: mean cosine between its update and its peers'.
 
-Two that hand in the same numbers stand out beyond every limit: different samples never lead there.
+Two replicas with the same numbers stand out beyond every limit: different samples never lead there.
 
-Some honest replicas stand out for long, because of what they were given: with hard samples, say,
-when all others' are learnt. Who was found clean there may stand there again.
+Some honest replicas stand out for long because of their samples, such as hard ones when all others
+are learnt. A replica that was found clean at some distance may stand out as far again.
 """
 
 import math
@@ -34,18 +34,17 @@ from tdml.trust.ranking import Moments
 
 @dataclass(frozen=True)
 class Screening:
-    """Of a round's updates, by replica: where those that stand out beyond the limit do so most; the
-    ranks of the whole updates, in the replicas' order; how far each stands out, in widths; and in
-    what beyond the limit."""
+    """What the screen says of a round's updates, by replica."""
 
-    reasons: dict[int, str]
-    moments: Moments
-    distances: Mapping[int, float] = field(default_factory=dict)
+    reasons: dict[int, str]  # of those beyond the limit, in what they stand out most
+    moments: Moments  # of the ranks of the whole updates, in the replicas' order
+    distances: Mapping[int, float] = field(default_factory=dict)  # in widths
+    # by feature, the signed distances that are beyond the limit
     beyond: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def suspects(self) -> tuple[int, ...]:
-        """The replicas that stand out."""
+        """The replicas that stand out beyond the limit."""
         return tuple(sorted(self.reasons))
 
 
@@ -99,7 +98,7 @@ def screen_sums(
 
 
 def _features(sums: Sums, rows: Sequence[int]) -> list[tuple[str, torch.Tensor]]:
-    """By name, the distance of every replica, (n,) float64; with few coordinates not by ranks."""
+    """By feature, the distances of all replicas, (n,) float64; of few coordinates not of ranks."""
     rest = [
         ("size", _sizes(sums, rows)),
         ("direction", _distances(_directions(sums.products, rows), rows, FLOOR)),
@@ -117,7 +116,7 @@ def _features(sums: Sums, rows: Sequence[int]) -> list[tuple[str, torch.Tensor]]
 
 
 def is_ranked(sums: Sums) -> bool:
-    """Whether ranks, or that they are equal, say anything."""
+    """Whether there are enough coordinates for ranks, and equal numbers, to say anything."""
     return sums.ranks.coordinates >= LEAST_RANKED
 
 
@@ -126,7 +125,7 @@ def _sizes(sums: Sums, rows: Sequence[int]) -> torch.Tensor:
 
 
 def _directions(products: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
-    """Mean cosine with those of the peers that are comparable, (n,)."""
+    """The mean cosine of each update with those of comparable peers, (n,)."""
     norms = products.diagonal().clamp(min=0).sqrt()
     scales = norms[:, None] * norms
     cosines = torch.where(scales > 0, products / scales.clamp(min=1e-300), 0.0).fill_diagonal_(0)
@@ -134,8 +133,8 @@ def _directions(products: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
 
 
 def _distances(values: torch.Tensor, rows: Sequence[int], floor: float) -> torch.Tensor:
-    """From the median of the peers, in widths of the shortest interval that holds a majority; 0 for
-    rows that are not comparable."""
+    """Signed distances from the median of the peers, in widths of the shortest interval that holds
+    a majority; 0 for rows that are not comparable."""
     width = max(shortest(values[list(rows)], len(rows) // 2 + 1), floor)
     distances = torch.zeros(len(values), dtype=torch.float64)
     for i in rows:
@@ -144,8 +143,8 @@ def _distances(values: torch.Tensor, rows: Sequence[int], floor: float) -> torch
 
 
 def _copies(products: torch.Tensor) -> torch.Tensor:
-    """Infinite for rows that equal another. Rows of zeros do not, nor does a majority: where
-    nothing is learnt, as in a frozen stage, the honest agree."""
+    """Infinite for rows that equal another, else 0. Rows of zeros do not count, nor does a majority
+    of equal rows: where nothing is learnt, as in a frozen stage, the honest agree."""
     squares = products.diagonal()
     both = squares[:, None] + squares
     same = ((both - 2 * products) <= ROUNDING * both) & (squares[:, None] > 0) & (squares > 0)

@@ -1,15 +1,15 @@
 """The work test: did a replica learn anything from the samples that it was given?
 
-The null hypothesis is turned round: "the update knows nothing of its own samples". Then what it
-gains on them is what it gains on any others of their kind, and which samples are its own is a draw.
-Under all such draws within the strata, the sum of gains over the own samples has a mean and a
-variance in closed form (stratified randomisation test; Neyman 1923), so no model of honest work is
-needed, nor of the loss. Who rejects the hypothesis at the level ALPHA was *seen working*. It
-measures whether, not how much.
+The null hypothesis is "the update knows nothing of its own samples". If so, it gains on them what
+it gains on others of their kind, and which samples are its own is a random draw. Under all such
+draws within the strata, the sum of gains over the own samples has a mean and a variance in closed
+form (stratified randomisation test; Neyman 1923), so no model of honest work or of the loss is
+needed. A replica for which the hypothesis is rejected at the level ALPHA was *seen working*: the
+test tells whether it has worked, not how much.
 
-A gain is the logarithm of the loss before less that of the loss with the update; in its place the
-inverse hyperbolic sine, which losses below 0 have, too. Where shares are skewed, a replica's
-samples are not of the kind of the others', and the test ranks, but does not vouch.
+A gain is the logarithm of the loss before less that of the loss with the update; or rather the
+inverse hyperbolic sine, for losses may be below 0. Where shares are skewed, a replica's samples are
+not of the kind of the others': then the test ranks, but says nothing in anybody's favour.
 """
 
 import math
@@ -27,9 +27,9 @@ _TABLES = 4
 
 @dataclass(frozen=True)
 class WorkResult:
-    """The result for one replica: the chance of a sum of gains as large as its own by luck."""
+    """The result of the work test for one replica."""
 
-    p: float
+    p: float  # the probability of a sum of gains as large as its own under the null hypothesis
 
     @property
     def seen(self) -> bool:
@@ -38,7 +38,7 @@ class WorkResult:
 
 
 def gains(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
-    """(k,) losses without and with an update → (k,) float64."""
+    """The gain of each sample: (k,) losses without and with an update → (k,) float64."""
     return (before.double() / LEAST_LOSS).asinh() - (after.double() / LEAST_LOSS).asinh()
 
 
@@ -47,10 +47,9 @@ def work_test(gain: torch.Tensor, own: torch.Tensor, strata: torch.Tensor) -> Wo
     own samples of N_k.
 
     Args:
-        gain: (k,) float64, of own samples and controls. What is not finite is left out: its loss
-            says nothing.
+        gain: (k,) float64, of own samples and controls. Those that are not finite are left out.
         own: (k,) bool.
-        strata: (k,) int64: what is compared with what.
+        strata: (k,) int64: only samples of one stratum are compared.
     """
     sound = gain.isfinite()
     gain, own, strata = gain[sound], own[sound], strata[sound]
@@ -67,8 +66,8 @@ def work_test(gain: torch.Tensor, own: torch.Tensor, strata: torch.Tensor) -> Wo
 
 
 def samples_that_pay(samples: Sequence[int], available: int, passes: float) -> int:
-    """How many own samples of each candidate to test with; 0: the test is worth less than what
-    audits find with that.
+    """How many own samples of each candidate to test with; 0 if the test is not worth its cost, for
+    audits find more with that.
 
     Args:
         samples: each replica's in a round.
@@ -83,10 +82,10 @@ def samples_that_pay(samples: Sequence[int], available: int, passes: float) -> i
 
 
 def cost(candidates: int, count: int) -> float:
-    """Of a test, in steps of training with one sample."""
+    """The cost of a test, in training steps on one sample."""
     return _TABLES * candidates * count / _PASSES
 
 
 def passes_of(sample_steps: float) -> float:
-    """Forward passes that cost as much as training with so many samples."""
+    """How many forward passes cost as much as training on so many samples."""
     return _PASSES * sample_steps
