@@ -1,4 +1,4 @@
-"""What an entry may say after those before it: the rules of the chain that are not cryptography."""
+"""What an entry may say after those before it: the rules of the chain besides cryptography."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ from tdml.protocol.identity import is_job_of
 
 
 class Book(Protocol):
-    """The accounts, which follow from the entries after the first roster."""
+    """The accounts: a function of the entries after the first roster."""
 
     def apply(self, kind: str, round: int, body: dict[str, Any]) -> None:
         """Raises:

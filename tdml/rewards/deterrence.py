@@ -29,14 +29,13 @@ _WITHOUT_AUDITS = 10  # rounds' pay that null stakes where no stake is enough
 
 @dataclass(frozen=True)
 class Bet:
-    """The most that the owner of a replica is paid for a round in which it lies: `gain` if it is
-    not met, and `kept` if it is, and the node that is paid least is named."""
+    """What the owner of a whole replica is paid, at most, for a round in which it lies."""
 
-    gain: int
-    kept: int
+    gain: int  # if the lie is not found
+    kept: int  # if it is found, and the node that is paid least is convicted
 
     def is_bad(self, stake: int, chance: float) -> bool:
-        """Whether it does not pay, where it is met with that chance."""
+        """Whether lying does not pay, if a lie is found with this chance."""
         exact = Fraction(chance)
         return (stake - self.kept) * exact >= self.gain * (1 - exact)
 

@@ -1,4 +1,4 @@
-"""The rules of a round's money, one after the other."""
+"""The rules by which a round's money moves, one after the other."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import zip_longest
@@ -18,9 +18,10 @@ from tdml.rewards.entries import (
 
 
 class Payment:
-    """The postings that are due. `balances` of all accounts before them are left as they are.
+    """Collects the postings that are due.
 
     Args:
+        balances: of all accounts before; they are not changed.
         keys: name → key.
         convicted: keys of all that were blamed or banned so far, in this round too.
     """
@@ -43,7 +44,7 @@ class Payment:
             self._post(DEPOSIT, stake_account(key), stake, "stake")
 
     def forfeit(self, amounts: Mapping[str, int]) -> None:
-        """What was held back of keys for work that they cannot show any more."""
+        """Take what was held back of keys for work that they cannot show any more."""
         for key, amount in amounts.items():
             account = held_account(key)
             self._post(account, TREASURY, min(amount, self._balance(account)), "never shown")
@@ -51,15 +52,15 @@ class Payment:
     def pay(
         self, verdicts: Sequence[Verdict], shares: Sequence[Sequence[int]], verified: bool
     ) -> None:
-        """The nodes by `shares`, by verdict and stage; where what they stand for is `verified`,
-        nothing is held back. What nobody earns is not minted: it is no one's gain."""
+        """Pay the nodes their `shares`, by verdict and stage. Where only `verified` work is paid,
+        nothing is held back. What nobody earns is not minted, so that nobody gains by it."""
         for verdict, row in zip(verdicts, shares, strict=True):
             for name, share in zip(verdict.nodes, row, strict=True):
                 self._pay_node(verdict, name, share, verified)
 
     def release(self, verdicts: Sequence[Verdict]) -> None:
-        """Whoever met nothing but verdicts that clear it in this round gets what was held back as
-        its credit."""
+        """Credit what was held back to every key that has had only verdicts that clear it in this
+        round."""
         doubted = {self._keys[name] for v in verdicts if not v.clears for name in v.nodes}
         for verdict in verdicts:
             for key in (self._keys[name] for name in verdict.nodes):
@@ -72,16 +73,16 @@ class Payment:
                     )
 
     def release_all(self, keys: Iterable[str]) -> None:
-        """What was held back, to those who are not convicted: no verdict can clear them any
-        more."""
+        """Credit what was held back to all of these keys that are not convicted: the job is over,
+        and no verdict can clear them any more."""
         for key in keys:
             if key not in self._convicted:
                 held = self._balance(held_account(key))
                 self._post(held_account(key), credit_account(key), held, "the job is over")
 
     def slash(self, keys: Iterable[str]) -> None:
-        """What is left of the stakes of the newly convicted, and what was held back of their
-        pay."""
+        """Take from the newly convicted what is left of their stakes, and what was held back of
+        their pay."""
         for key in keys:
             for account in (stake_account(key), held_account(key)):
                 self._post(account, TREASURY, self._balance(account), "convicted")
@@ -102,8 +103,8 @@ class Payment:
             self._post(MINT, held_account(key), share, f"work of {name}, held back")
 
     def _pay_from_stakes(self, verdict: Verdict, name: str, share: int) -> int:
-        """Pay a node from the stakes of those who cheated in its replica, in their order; what is
-        still due."""
+        """Pay a node from the stakes of those who cheated in its replica, in their order. Returns
+        what is still due."""
         due = share
         for cheat in verdict.blamed:
             account = stake_account(self._keys[cheat])

@@ -1,4 +1,4 @@
-"""What a node's round counts, and what it is paid for that. Integers throughout: all machines must
+"""Policies: what a node is paid for a round. They compute with integers, so that all machines
 agree."""
 
 from abc import ABC, abstractmethod
@@ -9,12 +9,12 @@ from tdml.rewards.entries import Terms, Verdict
 
 
 class Policy(ABC):
-    """Weighs the nodes of the replicas that handed in something. `by_improvement`: it takes what
-    the held-out loss would rise without each update, which costs an evaluation for every
-    replica. `verified`: it pays only for work that was repeated."""
+    """Weighs the work of nodes whose replicas have handed in something."""
 
+    # whether it needs to know by how much the held-out loss would rise without each update: that
+    # costs an evaluation for every replica
     by_improvement = False
-    verified = False
+    verified = False  # whether it pays only for work that was repeated
 
     def __init__(self, terms: Terms) -> None:
         self.shares, self.samples = terms.shares, terms.samples
@@ -25,23 +25,23 @@ class Policy(ABC):
         return self.usual(verdicts)
 
     def usual(self, verdicts: Sequence[Verdict]) -> list[list[int]]:
-        """What such a round pays on average over all that may be repeated of it: never more than
-        the pool."""
+        """What such a round pays on average over all choices of the windows that are repeated: at
+        most the pool."""
         return divide(self.pool, self.weights(verdicts), self.full())
 
     def most(self) -> Fraction:
-        """That a round can pay."""
+        """The most that a round can pay."""
         return Fraction(self.pool)
 
     @abstractmethod
     def weights(self, verdicts: Sequence[Verdict]) -> list[list[int]]:
-        """By replica and stage, none below 0, those of a replica that is refused as if it had been
-        accepted."""
+        """The weights by replica and stage, none below 0. A replica whose update does not count has
+        the same as if it did."""
 
     @abstractmethod
     def full(self) -> int:
-        """All weights of a round in which every replica hands in all of its work. With that the
-        price of work is fixed: nobody earns more where others are kept from theirs."""
+        """The sum of all weights in a round in which every replica hands in all of its work. It
+        fixes the price of work: nobody earns more if others are kept from working."""
 
 
 class Equal(Policy):
@@ -65,11 +65,11 @@ class Work(Policy):
 
 
 class Verified(Work):
-    """As `Work`, but only for the windows that chance had repeated: each for as many as it stands
-    for, which is 1 / q where it was chosen with the chance q.
+    """As `Work`, but only windows that chance had repeated are paid, 1 / q times each, where q is
+    the chance of each.
 
-    On average that comes to the same, and no lie pays, whatever its author has to lose: it saves
-    the work of a window, and with the chance q costs the pay of 1 / q, be it by a proof or by
+    On average that pays the same, and no lie pays, even if the liar has nothing to lose: it saves
+    the work of one window, and with the chance q costs the pay of 1 / q windows, by a proof or by
     silence. So nobody gains by coming back under another key.
     """
 
@@ -139,7 +139,7 @@ def policy_of(terms: Terms) -> Policy:
 
 
 def divide(pool: int, weights: Sequence[Sequence[int]], full: int) -> list[list[int]]:
-    """Of the pool for each weight its proportion to `full`, or to their sum where that is more,
-    rounded down; all 0 where nothing has weight."""
+    """Divide the pool: each weight gets its proportion to `full`, or to the sum of all weights if
+    that is more, rounded down; 0 if nothing has weight."""
     total = max(full, sum(map(sum, weights))) or 1
     return [[pool * weight // total for weight in row] for row in weights]
