@@ -95,7 +95,7 @@ class Judgement:
         return self.weight > 0
 
 
-def judge(evidence: Mapping[int, Evidence], streak: float, vouches: bool) -> dict[int, Judgement]:
+def judge(evidence: Mapping[int, Evidence], streak: float, iid: bool) -> dict[int, Judgement]:
     """What becomes of each replica's update, by replica.
 
     - Seen working by the work test, or verified: it counts in full, up to LARGEST times the median
@@ -106,29 +106,29 @@ def judge(evidence: Mapping[int, Evidence], streak: float, vouches: bool) -> dic
 
     Args:
         streak: how many honest replicas in a row the work test has seen working, see `Power`.
-        vouches: whether the work test says anything in a replica's favour: where shares are IID.
+        iid: whether shares are IID: else the work test says nothing in anybody's favour.
     """
     sound = [e for e in evidence.values() if not (e.fault or e.proof) and _passes(e)]
     sizes = [e.size for e in sound if e.all_steps] or [e.size for e in sound]
     typical = statistics.median_low(sizes) if sizes else 0.0
-    tested = [e for e in sound if e.verified or (vouches and e.work)]
+    tested = [e for e in sound if e.verified or (iid and e.work)]
     seen = sum(e.verified or bool(e.work and e.work.seen) for e in tested)
     # with a longer streak the test would have seen more of this round's honest majority
     unseen = len(tested) // 2 + 1 - seen
     streak = min(streak, seen / unseen) if unseen > 0 else streak
-    repeated = LARGEST if len(evidence) > 2 else math.inf
-    return {i: _judge(i, e, typical, streak, vouches, repeated) for i, e in evidence.items()}
+    verified_most = LARGEST if len(evidence) > 2 else math.inf
+    return {i: _judge(i, e, typical, streak, iid, verified_most) for i, e in evidence.items()}
 
 
 def _judge(
-    index: int, evidence: Evidence, typical: float, streak: float, vouches: bool, repeated: float
+    index: int, evidence: Evidence, typical: float, streak: float, iid: bool, verified_most: float
 ) -> Judgement:
-    tested = evidence.work if vouches else None
+    tested = evidence.work if iid else None
     seen = tested is not None and tested.seen
     weight, doubt = 1.0, ""
     if tested is not None and streak and not seen and not evidence.verified:
         weight, doubt = _unseen(tested, streak)
-    most = repeated if evidence.verified else LARGEST if seen else TYPICAL
+    most = verified_most if evidence.verified else LARGEST if seen else TYPICAL
     scale, bound = _shorten(evidence.size, typical * evidence.stretch, most)
     proof = evidence.proof
     if (refusal := _refusal(evidence)) or proof:

@@ -14,9 +14,9 @@ def evidence(**given: object) -> Evidence:
     return Evidence(**{"nodes": ("a", "b"), "samples": 10, "size": 1.0} | given)
 
 
-def one(streak: float = 5, vouches: bool = True, **given: object):
+def one(streak: float = 5, iid: bool = True, **given: object):
     found = {0: evidence(**given), 1: evidence(work=SEEN), 2: evidence(work=SEEN)}
-    return judge(found, streak, vouches)[0]
+    return judge(found, streak, iid)[0]
 
 
 @pytest.mark.parametrize(
@@ -106,8 +106,8 @@ def test_what_can_never_be_repeated_says_so_and_waits_for_nothing() -> None:
 
 
 def test_with_skewed_shares_the_work_test_does_not_vouch() -> None:
-    assert one(vouches=False, work=UNSEEN).weight == 1
-    assert one(vouches=False, work=SEEN, size=1.9).scale < 1
+    assert one(iid=False, work=UNSEEN).weight == 1
+    assert one(iid=False, work=SEEN, size=1.9).scale < 1
 
 
 @pytest.mark.parametrize(("streak", "weight"), [(1, 0.98), (9, 0.82), (50, 0), (99, 0)])
