@@ -11,7 +11,7 @@ _SHORT = 12  # digits of a digest
 
 
 def describe(entry: Entry, names: Mapping[str, str]) -> str:
-    """One line.
+    """An entry in one line of plain text.
 
     Args:
         names: node names by public key.

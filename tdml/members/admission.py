@@ -44,14 +44,14 @@ class Admitted:
 
     @property
     def backend(self) -> str:
-        """By which the stages of a replica are connected."""
+        """The backend that connects the stages of a replica: "nccl" or "gloo"."""
         own_gpus = [card.gpu for name, card in self.members.items() if name != COORDINATOR_NAME]
         # NCCL refuses two ranks on one GPU, so it takes a GPU of its own for every rank. Ranks that
         # agents of their own have started on one machine may all have chosen the same.
         return "nccl" if all(own_gpus) and len(set(own_gpus)) == len(own_gpus) else "gloo"
 
     def decision(self, at: Session) -> Decision:
-        """What everybody is told."""
+        """The decision as everybody is told it."""
         cards = self.members.items()
         members = tuple(Member(name, card.visit, card.public) for name, card in cards)
         return Decision(None, at, members, self.refused)

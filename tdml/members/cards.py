@@ -99,7 +99,7 @@ class Decision(_Signed):
 
     @property
     def visit(self) -> str:
-        """Of the coordinator's process; "" where it has none."""
+        """The visit of the coordinator's process; "" if the decision names no members."""
         return self.members[0].visit if self.members else ""
 
     def place(self, card: Card) -> int | None:

@@ -32,12 +32,12 @@ class Roster:
 
     @property
     def body(self) -> dict[str, Any]:
-        """As the ledger has it."""
+        """The body of the ledger's entry."""
         nodes = {name: key for name, key in self.keys.items() if name != COORDINATOR_NAME}
         return {"keys": nodes, "given": self.given, "refused": dict(self.refused)}
 
     def write(self, path: Path) -> None:
-        """As `identity.roster` of a later run."""
+        """Write a file that a later run can take as `identity.roster`."""
         replace_file(path, yaml.safe_dump(self.keys, sort_keys=False))
 
 
@@ -174,7 +174,7 @@ def _is_key(key: object) -> bool:
 
 
 def _twice(roster: Mapping[str, str]) -> Sequence[str]:
-    """Names that share a key."""
+    """Names that share a key; [] if there are none."""
     by_key: dict[str, list[str]] = {}
     for name, key in roster.items():
         by_key.setdefault(key, []).append(name)

@@ -53,5 +53,5 @@ def _connect(is_coordinator: bool, timeout: float) -> dist.TCPStore:
 
 
 def address() -> tuple[str, int]:
-    """As torchrun has said it: host and port."""
+    """The store's host and port, as torchrun gives them."""
     return os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])

@@ -46,7 +46,8 @@ class Clip:
         self._channels = [(i, c) for i, c in numbered if stage in (c.sender, c.receiver)]
 
     def norms(self, parameters: Sequence[nn.Parameter]) -> torch.Tensor:
-        """Of the gradients of the node's parameters, one a tensor, in its layout's order."""
+        """The norms of the gradients of the node's parameters, one for each tensor, in the layout's
+        order."""
         norms = torch.full((len(parameters),), _NO_GRADIENT, device=self._device)
         present = [i for i, parameter in enumerate(parameters) if parameter.grad is not None]
         if present:

@@ -93,8 +93,8 @@ def machine_kind(device: torch.device) -> str:
 
 
 def usual_threads(kinds: Iterable[str]) -> int | None:
-    """With how many threads most of these kinds of machines compute, of those that are processors;
-    None where it is not most of them: where all differ, two that say the same would decide."""
+    """The number of threads that most of these kinds of machines compute with, GPUs aside; None if
+    no number has a majority: else two liars could choose it where all others differ."""
     threads = [int(match[1]) for kind in kinds if (match := _THREADS.search(kind))]
     usual = Counter(threads).most_common(1)
     return next((number for number, count in usual if 2 * count > len(threads)), None)

@@ -88,8 +88,8 @@ def _is_dense(parameter: torch.Tensor) -> bool:
 
 
 def _lay_gradients_out(optimizer: Optimizer, *_: Any) -> None:
-    """As their parameters lie in memory: on a processor torch's fused steps take the one for the
-    other where they differ."""
+    """Lay gradients out in memory as their parameters are: where they differ, torch's fused steps
+    on a processor take wrong pairs."""
     for parameter in (p for group in optimizer.param_groups for p in group["params"]):
         gradient = parameter.grad
         if gradient is None or gradient.is_sparse:  # of which the optimizer says what to do
@@ -133,8 +133,8 @@ def _factory(settings: dict[str, Any]) -> partial:
 
 
 def _arguments(train: Train, make: partial) -> dict[str, Any]:
-    """Those settings of the group `train` that the optimizer takes and is not given as arguments of
-    its own."""
+    """The settings of the group `train` that are arguments of the optimizer, and that its own
+    settings do not give."""
     name = train.optimizer["_target_"]
     takes = made("train.optimizer", name, _taken_by, make.func)
     if train.weight_decay and "weight_decay" not in takes:
@@ -148,8 +148,8 @@ def _arguments(train: Train, make: partial) -> dict[str, Any]:
 
 
 def _taken_by(make: Callable) -> set[str]:
-    """The names of what it takes; of a class that passes on whatever it is given also those of what
-    it derives from."""
+    """The names of the arguments that a function or class takes; of a class that passes on whatever
+    it is given, also those of its bases."""
     names: set[str] = set()
     for each in (make, *inspect.getmro(make)[1:]) if isinstance(make, type) else (make,):
         parameters = inspect.signature(each).parameters

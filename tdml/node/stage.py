@@ -154,6 +154,6 @@ class Stage:
 
 
 def _set_mode(module: nn.Module, training: bool) -> None:
-    """As `train` does, which takes a hundredth of a small step: not where nothing is to be set."""
+    """Call `module.train` only where it changes something: it takes a hundredth of a small step."""
     if any(inner.training is not training for inner in module.modules()):
         module.train(training)

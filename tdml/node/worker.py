@@ -231,8 +231,8 @@ class Worker:
     # What the orders share
 
     def _in_pipeline(self) -> "Pipeline":
-        """That of its replica, which it leaves where something fails, or the coordinator is not
-        heard of for long."""
+        """The pipeline of its replica. It leaves that where something fails, or where it hears
+        nothing of the coordinator for long."""
         if self._pipeline is None:
             raise RuntimeError("it has left its replica, and was not told to join again")
         return self._pipeline

@@ -20,7 +20,7 @@ from tdml.rewards.policies import policy_of
 
 @dataclass(frozen=True)
 class AccountLine:
-    """One key. Amounts in units."""
+    """The line of one key. Amounts are in units of money."""
 
     key: str
     names: list[str]
@@ -74,8 +74,8 @@ def statement_of(entries: Iterable[Entry]) -> AccountStatement:
 
 
 def _names(entries: Iterable[Entry]) -> dict[str, list[str]]:
-    """By key the names that it has had, in their order. Another key may have one of them since a
-    resume."""
+    """The names that each key has had, in their order. After a resume another key may have one of
+    them."""
     had = {
         (name, key): None
         for _, kind, body in entries
@@ -103,8 +103,8 @@ def _seated(entries: Iterable[Entry]) -> Iterator[tuple[int, int, Verdict, set[s
 
 
 def _rounds(entries: Iterable[Entry]) -> Counter[str]:
-    """In how many rounds each key sat in a replica that handed in something; those that were taken
-    back and came again count as often as they were played."""
+    """In how many rounds each key had a slot in a replica that handed in something. A round that
+    was taken back and played again counts each time."""
     placed = {
         (played, key)
         for played, _, verdict, keys in _seated(entries)

@@ -77,7 +77,8 @@ class Accounts:
 
     @property
     def balances(self) -> dict[str, int]:
-        """By account. Only those of `mint` and `deposit` fall below 0: what has come from there."""
+        """All balances, by account. Only those of `mint` and `deposit`, from where all money comes,
+        are below 0."""
         return dict(self._state.balances)
 
     @property

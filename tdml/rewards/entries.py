@@ -42,7 +42,7 @@ class Participants(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """On one replica in one round."""
+    """The verdict on one replica in one round."""
 
     replica: int
     nodes: list[str]  # names, by stage
@@ -71,7 +71,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 class Ban(msgspec.Struct, frozen=True):
-    """Of a key, whatever for."""
+    """The ban of a key, whatever the reason."""
 
     key: str
 

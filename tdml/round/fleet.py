@@ -1,5 +1,5 @@
-"""What the round asks of a fleet. Two fleets answer: processes reached by RPC, and objects in this
-process."""
+"""The fleet as the round sees it. There are two: of processes, which are reached by RPC, and of
+objects in this process."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeVar
@@ -25,8 +25,8 @@ _R = TypeVar("_R", bound="Replica")
 class Replica(Protocol):
     """A formed replica: N nodes, one for each stage. Every method may raise `ReplicaLost`.
 
-    What all nodes do together (train, repeat, evaluate) takes the replica's group. The rest each
-    node does by itself: its neighbours need not be there.
+    To train, repeat and evaluate, all nodes work together, and must be connected. Everything else
+    a node does by itself: its neighbours need not be there.
     """
 
     index: int
@@ -40,36 +40,38 @@ class Replica(Protocol):
         version: int,
         frozen: Sequence[Sequence[torch.Tensor]] = (),
     ) -> int:
-        """Take the global weights, one flat vector a stage, unless it holds them; and before the
-        first what is not trained, unless they have it. Returns bytes sent."""
+        """Send the global weights, one flat vector a stage, unless the nodes have this version; and
+        the first time the parameters that are not trained, as far as nodes lack them. Returns bytes
+        sent."""
 
     def train(self, order: TrainOrder, late: Callable[[], str | None]) -> TrainReport:
-        """Train. `late` is asked now and then; a text that it returns is the reason to give up
-        waiting."""
+        """Take a round's steps. `late` is asked now and then whether to give up waiting: it returns
+        the reason, or None."""
 
     def commit(self, order: TrainOrder) -> list[Commitment]:
-        """To what came of an order, by stage, each signed by its node."""
+        """The nodes' signed commitments to the result of an order, by stage."""
 
     def digests(self, vector: str, stage: int) -> tuple[str, ...]:
-        """Of all blocks of a node's vector."""
+        """The digests of all blocks of a node's vector."""
 
     def reveal(self, vector: str, stage: int, block: int) -> torch.Tensor:
         """One block of a node's vector."""
 
     def hold(self, stage: int, block: int, tensor: torch.Tensor) -> None:
-        """Hand a node a block of a vector that another has shown."""
+        """Hand a node a block of another node's vector."""
 
     def open(self) -> list[Opening]:
         """The nodes' traces of this round, by stage."""
 
     def repeat(self, order: RepeatOrder) -> list[Repetition]:
-        """Take steps again, all stages by one order."""
+        """Repeat steps; what each node has found, by stage."""
 
     def shown(self, stage: int) -> Shown:
-        """The step that a node has kept to be shown."""
+        """The messages of the step that a node has kept to be shown."""
 
     def evaluate(self, order: EvaluateOrder, columns: int) -> list[Evaluation]:
-        """By stage; the last has the losses, and rows of so many columns."""
+        """Evaluate; the results by stage. The last stage's has the losses, and rows with so many
+        columns."""
 
 
 class Fleet(Protocol):

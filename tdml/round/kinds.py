@@ -1,4 +1,4 @@
-"""What disputes have taught a run of the kinds of machines that take part."""
+"""The kinds of machines that take part: what disputes have taught a run about them."""
 
 import math
 from collections.abc import Mapping

@@ -105,7 +105,7 @@ class Referee:
         return Recomputation(window, item, shown, value, origin, stage.has_drawn())
 
     def _read(self, stage: Stage, order: RepeatOrder, step: int) -> StepInputs:
-        """What a step takes of the data. Raises CannotRead."""
+        """The inputs of a step. Raises CannotRead."""
         place = order.replica, order.first + step, order.batches[step]
         with reading(f"a batch that replica {order.replica} has trained on"):
             return given_for(stage, self._reader, self._job.config.seed, order, *place)

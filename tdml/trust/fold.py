@@ -86,7 +86,7 @@ def fold_stage(rows: Sequence[torch.Tensor] | torch.Tensor, parameters: int) -> 
 def _fold_part(
     rows: Sequence[torch.Tensor], start: int, stop: int
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    """Of some columns: the sums of leads and of squared leads, (2, n) int64; scalar products,
+    """Fold some columns: the sums of leads and of squared leads, (2, n) int64; scalar products,
     (n, n) float64; and how many columns are not all the same."""
     if compiled():
         from tdml.trust import fold_compiled

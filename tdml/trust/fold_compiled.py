@@ -14,8 +14,8 @@ _LIKE = np.empty(0, np.float32)
 
 
 def fold(rows: Sequence[torch.Tensor], start: int, stop: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """Of some columns of n contiguous float32 rows: the sums of their leads and squared leads,
-    (2, n) int64; scalar products, (n, n) float64; in how many they are unlike."""
+    """Fold some columns of n contiguous float32 rows: the sums of leads and of squared leads,
+    (2, n) int64; scalar products, (n, n) float64; and how many columns are not all the same."""
     count = len(rows)
     padded = addresses([*rows, *[rows[-1]] * (-count % 4)])  # four rows are taken at a time
     leads, products = np.zeros((2, count), np.int64), np.zeros((len(padded), len(padded)))

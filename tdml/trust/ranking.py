@@ -71,7 +71,7 @@ def rank_moments(updates: torch.Tensor) -> Moments:
 
 
 def rank_sums(updates: torch.Tensor) -> RankSums:
-    """As `rank_moments`, in a form that can be added up over pieces of the coordinates."""
+    """The sums from which `rank_moments` follow: they can be added up over coordinates."""
     return sums_of_ranks(*leads_of(updates), updates.shape[1])
 
 
@@ -84,10 +84,10 @@ def leads_of(updates: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def sums_of_ranks(total: torch.Tensor, squares: torch.Tensor, coordinates: int) -> RankSums:
-    """From the sums of the leads and of their squares, (n,) each.
+    """The sums of ranks, from the sums of the leads and of their squares, (n,) each.
 
     Args:
-        coordinates: how many of them count: all, or all but some in which nobody leads.
+        coordinates: how many count: all, or all but those in which nobody leads.
     """
     middle = (len(total) + 1) / 2
     total, squares = total.double(), squares.double()

@@ -1,5 +1,5 @@
-"""How far apart two kinds of machines may be in a step of a stage: learnt from the states that a
-run's steps lead to."""
+"""How far the results of two kinds of machines may be apart after a step: learnt from the steps of
+the run."""
 
 import statistics
 
@@ -22,20 +22,20 @@ def relative_error(start: torch.Tensor, one: torch.Tensor, other: torch.Tensor) 
 
 
 class Tolerance:
-    """By pairs of kinds of machines: the errors that were no lies."""
+    """The errors that were no lies, by pairs of kinds of machines."""
 
     def __init__(self) -> None:
         self.seen: dict[str, list[float]] = {}
 
     def limit(self, one: str, other: str) -> float:
-        """0 between equal kinds, which repeat each other bit for bit."""
+        """The largest error that is no lie; 0 between equal kinds, which agree bit for bit."""
         if one == other:
             return 0.0
         errors = self.seen.get(_pair(one, other))
         return min(ERRORS * statistics.median(errors), MOST_ERROR) if errors else MOST_ERROR
 
     def learn(self, one: str, other: str, error: float) -> None:
-        """Of a step on whose end both agree within the limit."""
+        """Take in the error of a step after which both agree within the limit."""
         self.seen.setdefault(_pair(one, other), []).append(error)
 
 
