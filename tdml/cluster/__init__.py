@@ -1,1 +1,1 @@
-"""The fleet of processes: replicas whose nodes are reached by RPC, and who takes their slots."""
+"""The fleet of processes: replicas whose nodes are reached by RPC, and the nodes in their slots."""

@@ -75,7 +75,7 @@ class RpcFleet:
         self.nodes |= {name: Peer(name, rank=-1, refused=True) for name in roster.refused}
         self.slots = Slots(config, self.nodes, tell)
 
-    # Who is there
+    # Which nodes are there
 
     def enter(self, admitted: Admitted) -> list[str]:
         """Take in the members of a new session. Returns the names of those that were not in the
@@ -125,7 +125,7 @@ class RpcFleet:
         """The nodes that are expected to answer: keys by name."""
         return {node.name: self.key(node.name) for node in self.nodes.values() if node.usable}
 
-    # Who sits where
+    # Which node has which slot
 
     def muster(self) -> list[RpcReplica]:
         """The replicas that can work now: vacant slots are filled from the spares, and lost groups
@@ -222,7 +222,7 @@ class RpcFleet:
             # keys are banned, not names: another machine may have the name now
             was = name in state["banned"] or key in banned
             node.banned = was and self.roster.keys.get(name, key) == key
-        for *_, name in state["slots"]:  # who was refused at the start has one, and no key
+        for *_, name in state["slots"]:  # a node that was refused at the start has no key
             self.nodes.setdefault(name, Peer(name, rank=-1, dead=True))
         self._dissolve()
         self.slots.restore(state["slots"])

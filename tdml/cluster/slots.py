@@ -31,8 +31,8 @@ class Slots:
 
     @property
     def spares(self) -> list[str]:
-        """Names of the nodes that could take a slot, who has been there longest first: else those
-        that fall silent in a slot and come back would have it again before all others."""
+        """Names of the nodes that could take a slot, the one that has been there longest first:
+        else a node that falls silent in its slot, and comes back, would get it again at once."""
         placed = set(self._names.values())
         free = [n for n in self._nodes.values() if n.name not in placed and n.usable]
         return [node.name for node in sorted(free, key=lambda node: node.came)]

@@ -46,9 +46,8 @@ class ResumeBody(TypedDict):
 
 
 class RollbackBody(TypedDict):
-    """The run goes on from the weights after round `after`: what a proven liar put in since is
-    taken out. The work of the rounds since then was done, and stays paid; who was banned stays
-    so."""
+    """The run goes on from the weights after round `after`: what a proven liar has put in since is
+    taken out. The work of the rounds since then was done, and stays paid; bans stay, too."""
 
     after: Count
     reason: str
@@ -80,7 +79,7 @@ class RevealBody(TypedDict):
 
 
 class DisputeBody(TypedDict):
-    """Two transcripts of a window that part; `place` is where, and `blamed` who was proven to lie
+    """Two transcripts of a window that part in a `place`. The nodes in `blamed` are proven to lie
     by recomputation."""
 
     window: Count

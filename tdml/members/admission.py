@@ -106,7 +106,7 @@ class Admission:
         barred = {*banned, *self.banned}
         refused: list[Refusal] = []
         faults: dict[str, str] = {}
-        # who is known before others who say that they have its rank
+        # known keys come before others that claim the same rank
         for card in sorted(cards, key=lambda card: (not names.knows(card.public), _in_order(card))):
             signed = card.is_signed(session)
             name = names.name_for(card, signed, members)

@@ -103,13 +103,14 @@ class Decision(_Signed):
         return self.members[0].visit if self.members else ""
 
     def place(self, card: Card) -> int | None:
-        """The rank in the session of who has handed in this card; None if it is no member."""
+        """The rank in the session of the process that has handed in this card; None if it is no
+        member."""
         cards = [(member.visit, member.public) for member in self.members]
         own = card.visit, card.public
         return cards.index(own) if own in cards else None
 
     def reason(self, card: Card) -> str | None:
-        """Why who has handed in this card is refused; None if it is not."""
+        """Why the process that has handed in this card is refused; None if it is not."""
         own = card.visit, card.public
         reasons = (each.reason for each in self.refused if (each.visit, each.public) == own)
         return next(reasons, None)

@@ -107,7 +107,7 @@ class Sessions:
         return replace(admitted, absent=frozenset(absent))
 
     def note(self, admitted: Admitted, silent: Collection[str]) -> None:
-        """Note who takes part in the session, and who was let in and does not: of these names."""
+        """Note who takes part in the session, and who was let in and does not: the `silent`."""
         present = admitted.present.items()
         self._absences.note(
             [card.public for name, (_, card) in present if name not in silent],

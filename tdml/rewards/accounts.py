@@ -54,10 +54,11 @@ class Accounts:
 
     What is held back becomes credit with the next verdict that clears its key, if no other of that
     round doubts it; or, where there are audits, with the job's end: statistics alone take nobody's
-    pay. Who does not show work that it was asked for gets none of it until it has; who cannot show
-    it any more, and is forgiven, loses what was held back of that round. What cannot be averaged,
-    and was not found again, is not paid at all, or one honest round would pay for any number of
-    idle ones. A policy that pays for verified work alone holds nothing back.
+    pay. A node that does not show work that it was asked for gets nothing of it until it has. A
+    node that cannot show it any more, and is forgiven, loses what was held back of that round. An
+    update that cannot be averaged, and was not verified, is not paid at all: else one honest round
+    would pay for any number of idle ones. A policy that pays for verified work alone holds nothing
+    back.
 
     Args:
         job: body of the job's entry, its stake settled.
@@ -225,8 +226,8 @@ class Accounts:
         self._forget()
 
     def _note_held(self, due: Iterable[Posting]) -> None:
-        """What the round holds back of those who have handed in something. Who owes a round hands
-        in nothing until it has shown it: it is the last one."""
+        """Note what the round holds back of those that have handed in something. A node that owes a
+        round hands in nothing until it has shown it: so that is its last one."""
         state = self._state
         worked = [v for v in state.verdicts.values() if v.handed_in]
         state.latest |= {state.keys[name]: 0 for v in worked for name in v.nodes}

@@ -100,7 +100,8 @@ class Collector:
         return audits
 
     def _settled(self, replica: Replica, debt: Debt, audits: Audits) -> str:
-        """What came of one replica's; who has shown its work owes it no longer."""
+        """What came of one replica's audit, in words. If all of its work was seen, its nodes owe it
+        no longer."""
         audited = audits.of(replica.index)
         seen = {*audited.clean, *audited.looked, *audited.unknown}
         if audited.unsettled or len(seen) < self._job.windows_of(debt.steps):

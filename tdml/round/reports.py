@@ -172,8 +172,8 @@ def _candidate_update(
     settler: Settler, gathered: Gathered, candidate: int | None
 ) -> list[torch.Tensor]:
     """The update with which the global weights were evaluated, by stage: the one that the candidate
-    has committed to; [] for no candidate. The candidate, which may be in league with the replica
-    that has evaluated it, is asked for it only where it was not kept.
+    has committed to; [] for no candidate. The candidate may be an accomplice of the replica that
+    has evaluated it: it is asked for the update only where that was not kept.
 
     Raises:
         ReplicaLost: the candidate does not answer.

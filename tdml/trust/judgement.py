@@ -39,7 +39,7 @@ class Audited:
     validators: Mapping[int, int | None] = field(default_factory=dict)
 
     def all_clean(self, windows: Sequence[object]) -> bool:
-        """Whether every window of the round was found clean, and nothing was found amiss."""
+        """Whether every window of the round was found clean, and nothing was found wrong."""
         return len(self.clean) == len(windows) and not (self.unsettled or self.lied)
 
 
@@ -159,7 +159,7 @@ def _refusal(evidence: Evidence) -> str:
         return ""
     if evidence.unchecked:
         return f"{evidence.screen_reason}: it does not count"
-    # who is proven to lie waits for nothing
+    # a proven liar waits for nothing
     waits = "" if evidence.proof else ": it does not count until its work is found again"
     return evidence.screen_reason + waits
 
