@@ -130,9 +130,9 @@ class Auditor:
                 ends[tuple(each.end for each in answer)] += 1
                 unsure = validator.index in audits.unsure(window)
                 accusers += [(validator, answer)] if unsure else []
-            if audits.hides(owner.names) and max(ends.values(), default=0) > 1:
+            if audits.any_silent(owner.names) and max(ends.values(), default=0) > 1:
                 break  # two have found the same: no more need to be asked
-        doubted = audits.left_undecided(window) or audits.hides(owner.names)
+        doubted = audits.left_undecided(window) or audits.any_silent(owner.names)
         if doubted and validators:
             audits.left_open(window, why)
             if blame_machines(ends, audits.unsure(window), validators, len(gathered.start.steps)):
@@ -173,7 +173,7 @@ class Auditor:
         if window.confirmed_by(answer):
             audits.found_clean(window, validator.index)
             return None
-        if audits.hides(window.owner.names):
+        if audits.any_silent(window.owner.names):
             return "audit: a dispute could not be settled: it repeats nothing of its own"
         return self._settle(window, window.owner, validator, answer, audits)
 
@@ -295,6 +295,6 @@ class Auditor:
                 audits.steps += len(window.order.batches)
             elif self._judge_answer(window, validator, answer, audits) is None:
                 return
-            elif audits.hides(window.owner.names):
+            elif audits.any_silent(window.owner.names):
                 break
         audits.left_open(window, "audit: the coordinator does not find what others repeat")

@@ -60,7 +60,7 @@ class Audits:
         """Whether one of these nodes is proven to lie."""
         return not self.liars.isdisjoint(names)
 
-    def hides(self, names: Iterable[str]) -> bool:
+    def any_silent(self, names: Iterable[str]) -> bool:
         """Whether one of a replica's nodes has not shown its work: it owes the round, all of which
         will be repeated."""
         return not self.silent.isdisjoint(names)

@@ -134,8 +134,8 @@ class Debts:
         vouch for: it was started anew, and has lost the state that it had gone on from; or one of
         them is on another kind of machine now, as with another number of threads."""
         lost = any(debt.inner) and self._fleet.visit(replica.names[stage]) != debt.visits[stage]
-        moved = replica.kind != debt.kind and not self._has_new_partners(debt, replica, stage)
-        return debt.sits(replica, stage) and (lost or moved)
+        other_kind = replica.kind != debt.kind and not self._has_new_partners(debt, replica, stage)
+        return debt.sits(replica, stage) and (lost or other_kind)
 
     def _has_new_partners(self, debt: Debt, replica: Replica, stage: int) -> bool:
         visits = self._visits(replica.names)

@@ -82,12 +82,12 @@ class Referee:
         given, messages = self._read(stage, order, item.step), shown.messages
         try:
             before = _begin(stage, window, item, shown.before)
-            moved = torch.zeros_like(weights)
+            noise = torch.zeros_like(weights)
             if rounding is not None:
                 given, messages = rounding.inputs(given), rounding.messages(messages)
                 stage.shift(rounding.noise)
                 # not what was added: of a constant that is taken off again nothing may remain
-                moved = change(before[: len(weights)], stage.trainer.state()[: len(weights)])
+                noise = change(before[: len(weights)], stage.trainer.state()[: len(weights)])
             with running_on():
                 passed = take_alone(stage, given, messages, wanted, one_by_one)
         except Exception as error:
@@ -101,7 +101,7 @@ class Referee:
         if rounding is not None:
             self._copies.freeze([item.stage])
             if item.channel < 0:
-                value[0][: len(weights)] -= moved
+                value[0][: len(weights)] -= noise
         return Recomputation(window, item, shown, value, origin, stage.has_drawn())
 
     def _read(self, stage: Stage, order: RepeatOrder, step: int) -> StepInputs:
