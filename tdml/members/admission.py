@@ -78,7 +78,7 @@ class Admission:
         former: Mapping[str, str],
         owners: Owners | None = None,
     ) -> None:
-        self._own, self._topology, self.roster, self.banned = own, topology, roster, banned
+        self.own, self._topology, self.roster, self.banned = own, topology, roster, banned
         self._former, self._owners = former, owners
 
     def awaited(self, ranks: int) -> set[str]:
@@ -102,7 +102,7 @@ class Admission:
                 settings, or holds other data; or nobody may take part.
         """
         names = Names(self.roster, self._former, self._topology, first)
-        members, taken = {COORDINATOR_NAME: self._own}, {self._own.public}
+        members, taken = {COORDINATOR_NAME: self.own}, {self.own.public}
         barred = {*banned, *self.banned}
         refused: list[Refusal] = []
         faults: dict[str, str] = {}
@@ -145,7 +145,7 @@ class Admission:
         Raises:
             SettingError: the same, if it ends the job.
         """
-        other = not_of_the_job(_said(name, card), card, self._own)
+        other = not_of_the_job(_said(name, card), card, self.own)
         if other is None and self._owners and name:
             other = self._owners.fault(name, card)
         if other and ends_the_job:

@@ -16,7 +16,7 @@ from tdml.monitor.record import line_of
 from tdml.round.checkpoint import rounds_in
 from tdml.round.played import Round
 from tdml.settings.checks import check
-from tdml.settings.file import flat, from_yaml, to_yaml
+from tdml.settings.file import differing, flat, from_yaml, to_yaml
 from tdml.settings.schema import Config
 
 BEST_MODEL = "model-best.pt"
@@ -45,7 +45,7 @@ class RunFolder:
         """
         self.path = Path(config.run_dir)
         self.moved: Path | None = None
-        # on resuming: settings of the rounds to come, before and now
+        # on resuming: settings of the rounds to come, and code, before and now
         self.changed: dict[str, list[Any]] = {}
         try:
             self._check_is_a_run()
@@ -82,11 +82,32 @@ class RunFolder:
         going on."""
         replace_file(self.path / "config.yaml", to_yaml(config))
 
+    def compare_code(self, code: str) -> list[str]:
+        """Note in `changed` what the run to resume was played with other code of. Returns the names
+        of these modules, packages and files.
+
+        Args:
+            code: what the job's work depends on, as `tdml.settings.code.code_of` has it.
+        """
+        before = self._code.read_text() if self._goes_on and self._code.exists() else code
+        names = differing(before, code)
+        both = [dict(line.split(" ", 1) for line in c.splitlines()) for c in (before, code)]
+        self.changed |= {f"code of {name}": [each.get(name) for each in both] for name in names}
+        return names
+
+    def write_code(self, code: str) -> None:
+        """Write code.txt, for `compare_code` of a later start."""
+        replace_file(self._code, code + "\n")
+
     def write_facts(self, dataset: object) -> None:
         """Write data.json: what has to be known of the data to use the model on other samples,
         where the data set knows it, as a table does by what its columns were divided."""
         if isinstance(facts := getattr(dataset, "facts", None), dict):
             replace_file(self.path / "data.json", json.dumps(facts, indent=2, default=str) + "\n")
+
+    @property
+    def _code(self) -> Path:
+        return self.path / "code.txt"
 
     @property
     def checkpoints(self) -> Path:

@@ -68,6 +68,24 @@ def test_a_run_goes_on_with_the_micro_batches_that_it_measured(path):
         RunFolder(config(path, resume=True, train=replace(CONFIG.train, batch_size=12)))
 
 
+def test_a_run_that_goes_on_with_other_code_says_so_and_owes_no_former_round(path):
+    leave_a_run(path, 1)
+    began = RunFolder(config(path, resume=True))
+    assert began.compare_code("tdml 1a\nmine 2b") == []
+    began.write_code("tdml 1a\nmine 2b")
+    del began
+    same = RunFolder(config(path, resume=True))
+    assert (same.compare_code("tdml 1a\nmine 2b"), same.changes_work) == ([], False)
+    del same
+    other = RunFolder(config(path, resume=True))
+    assert other.compare_code("tdml 1a\nmine 3c\nmore 4d") == ["mine", "more"]
+    assert other.changed == {"code of mine": ["2b", "3c"], "code of more": [None, "4d"]}
+    assert other.changes_work
+    del other
+    fresh = RunFolder(config(path, resume=False))
+    assert fresh.compare_code("tdml 9f") == []
+
+
 @pytest.mark.parametrize("resume", [True, "auto"])
 def test_a_run_is_resumed_in_its_place(path, resume):
     leave_a_run(path, 1, 2)
