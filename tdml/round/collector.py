@@ -38,6 +38,7 @@ class Collector:
         self, replica: Replica, debt: Debt, nonce: str, late: Callable[[], str | None]
     ) -> list[Commitment]:
         """Have a replica do a round again. Raises `ReplicaLost` as any order."""
+        _load(debt, replica)  # nothing is sent unless that has failed before
         order = self._job.train_order(replica.index, debt.round, debt.steps, nonce, debt.inner)
         replica.train(order, late)
         return replica.commit(order)

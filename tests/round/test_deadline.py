@@ -4,6 +4,7 @@ import pytest
 
 from tdml.lab.fleet import LocalReplica
 from tdml.lab.laboratory import Laboratory
+from tdml.protocol.orders import ReplicaLost
 from tdml.round import deadline as module
 from tdml.round.deadline import Deadline, Pace, deadline
 from tests.lab.cases import SMALL
@@ -175,3 +176,24 @@ def test_who_owes_a_round_has_as_long_for_it_as_others_for_theirs(clock, monkeyp
     del node.open
     monkeypatch.setattr(LocalReplica, "load", slow)
     assert "has shown its work of round 1" in laboratory.play(2).judgements[2].reason
+
+
+def test_who_did_not_get_the_weights_of_the_round_that_it_owes_does_not_train_on_others(
+    monkeypatch,
+):
+    job = ["topology.replicas=4", "topology.stages=1", "sync.local_steps=3", "trust.budget=1"]
+    laboratory = Laboratory([*SMALL, *job])
+    node, load, failed = laboratory.fleet.nodes["r2.s0"], LocalReplica.load, []
+
+    def once(replica, weights, version, frozen=()):
+        if version < 0 and not failed:
+            failed.append(replica.index)
+            raise ReplicaLost(replica.index, "no room")
+        return load(replica, weights, version, frozen)
+
+    node.open = lambda: 1 / 0
+    laboratory.play(1)
+    del node.open
+    monkeypatch.setattr(LocalReplica, "load", once)
+    assert "has shown its work of round 1" in laboratory.play(2).judgements[2].reason
+    assert failed == [2]
