@@ -65,6 +65,11 @@ class Checked:
         works = {index: work for index, work in self.works.items() if index not in false}
         return replace(self, works=works)
 
+    def without_hidden(self) -> "Checked":
+        """Drop what is said of candidates that did not show their updates."""
+        works = {index: work for index, work in self.works.items() if work is not NOT_SEEN}
+        return replace(self, works=works)
+
 
 NOT_CHECKED = Checked({}, [])
 NOT_SEEN = WorkResult(p=1.0)  # of a replica that does not show its update to be tested

@@ -91,6 +91,8 @@ class Judge:
         checked = look_at_reports(settler, gathered, checked)
         for index in checked.unheard:
             self.standing.unheard.update(self._keys(gathered, index))
+        if gathered.start.stood_still(self._fleet.pauses):  # nobody has hidden an update
+            return checked.without_hidden()
         return checked
 
     def _keys(self, gathered: Gathered, index: int) -> list[str]:

@@ -3,8 +3,11 @@
 import pytest
 
 from tdml.lab.laboratory import Laboratory
+from tdml.round.cross_check import cross_check
 from tdml.round.deadline import Deadline
 from tests.round.seats import sit
+from tests.round.test_reports import _JOB as _TESTED
+from tests.round.test_reports import ShowsItOnce
 from tests.round.test_silence import _JOB as JOB
 from tests.round.test_silence import Silent
 from tests.round.test_silence import _owing as owing
@@ -72,3 +75,20 @@ def test_who_is_late_for_that_in_two_rounds_is_not_given_up_nor_slow(
     monkeypatch.undo()
     assert laboratory.play(3).accepted == [0, 1, 2]
     assert laboratory.engine.steps[2] == laboratory.job.steps[2]
+
+
+@pytest.mark.parametrize("stood_still", [True, False])
+def test_who_could_not_be_tested_for_that_is_not_suspected_of_hiding_its_update(
+    stood_still: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    laboratory = Laboratory([*_TESTED, "gather.memory=0"])
+    sit(laboratory, "r0.s0", ShowsItOnce, times=0)
+
+    def check(*given):
+        laboratory.fleet.pauses += stood_still
+        return cross_check(*given)
+
+    monkeypatch.setattr("tdml.round.judge.cross_check", check)
+    judgements = laboratory.play(1).judgements
+    assert judgements[0].p == (None if stood_still else 1)
+    assert any(made.p is not None for made in judgements.values())
