@@ -39,6 +39,8 @@ class RoundMetrics:
     gone: list[str] = field(default_factory=list)
     # mean and standard deviation, by replica
     ranks: dict[str, tuple[float, float]] = field(default_factory=dict)
+    # all of the test and validation samples, such as test_perplexity
+    metrics: dict[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -250,6 +252,7 @@ def _round(line: dict[str, Any], gone: list[str]) -> RoundMetrics:
         seconds=line["seconds"]["total"],
         gone=gone,
         ranks={name: (r["rank_mean"], r["rank_std"]) for name, r in ranked(line).items()},
+        metrics={name: line[name] for name in line if name.startswith(("test_", "validation_"))},
     )
 
 

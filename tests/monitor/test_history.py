@@ -45,6 +45,16 @@ def test_a_run_folder_is_read(tmp_path: Path) -> None:
     assert history.seconds == 22.5
 
 
+def test_all_metrics_of_a_task_are_read(tmp_path: Path) -> None:
+    run = leave_run(tmp_path / "run", accuracies=[0.5])
+    told = run / "metrics.jsonl"
+    told.write_text(told.read_text().replace('"test_accuracy"', '"test_perplexity"'))
+    (line,) = read(run).rounds
+    assert line.test_accuracy is None
+    assert line.metrics["test_perplexity"] == 0.5
+    assert line.metrics["test_loss"] == line.test_loss
+
+
 def test_a_run_under_way_has_not_ended(tmp_path: Path) -> None:
     history = read(leave_run(tmp_path / "run", "rounds=5", accuracies=[0.5], ended=False))
     assert (history.ended, history.last.round) == (False, 1)
