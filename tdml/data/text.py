@@ -123,10 +123,10 @@ def _read(path: str | Sequence[str]) -> list[str]:
     files: list[Path] = []
     for name in [path] if isinstance(path, str) else path:
         place = Path(name)
-        if not place.exists():
+        if not (place.is_file() or place.is_dir()):  # every rank reads it, and a pipe ends once
+            found = "is neither" if place.exists() else "does not exist"
             raise SettingError(
-                f"data.path={name} ({place.resolve()}) does not exist: give a file or folder of "
-                "text"
+                f"data.path={name} ({place.resolve()}) {found}: give a file or folder of text"
             )
         inside = _files_in(place) if place.is_dir() else [place]
         if not inside:

@@ -1,5 +1,6 @@
 """Text and files of token ids."""
 
+import os
 import resource
 import sys
 from pathlib import Path
@@ -43,6 +44,14 @@ def test_several_paths_and_what_comes_with_python(tmp_path):
     both = loaded("text", path=[str(tmp_path / "a"), str(tmp_path / "b")]).train
     assert len(both) == (160 - 1) // 4
     assert bytes(loaded("text", context=32).train[0].tolist()).startswith(b'The "assert" statement')
+
+
+@pytest.mark.timeout(60)
+def test_a_pipe_is_no_text(tmp_path):
+    """As a shell's <(zcat FILE) is: who reads it first has all, and the others wait for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SettingError, match="is neither: give a file or folder of text"):
+        loaded("text", path=str(tmp_path / "pipe"))
 
 
 @pytest.mark.parametrize("last", [3, 9, 70_000])
