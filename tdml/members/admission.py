@@ -1,6 +1,7 @@
 """Admission to a session: which processes may take part, under which names, and how their
 stages are connected."""
 
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -67,6 +68,7 @@ class Admission:
         former: keys by name of an earlier part of the run. Whoever shows one of them has its name,
             unless another took that when the run was started again.
         owners: of the data, where it stays with them.
+        room: how many members a session can have.
     """
 
     def __init__(
@@ -77,9 +79,10 @@ class Admission:
         banned: Collection[str],
         former: Mapping[str, str],
         owners: Owners | None = None,
+        room: int = sys.maxsize,
     ) -> None:
         self.own, self._topology, self.roster, self.banned = own, topology, roster, banned
-        self._former, self._owners = former, owners
+        self._former, self._owners, self._room = former, owners, room
 
     def awaited(self, ranks: int) -> set[str]:
         """The keys of the nodes among these first ranks, where they are known: others could say
@@ -115,7 +118,7 @@ class Admission:
             )
             if reason is None:
                 assert name is not None
-                if names.has_room(card.public):
+                if names.has_room(card.public) and len(members) < self._room:
                     names.take(name, card.public)
                     members[name] = card
                     taken.add(card.public)

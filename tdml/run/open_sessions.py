@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 
 from tdml.data.contents import contents_of
+from tdml.errors import SettingError
 from tdml.members.admission import Admission, Admitted
 from tdml.members.cards import Card
 from tdml.members.owners import owners_of
@@ -20,6 +21,7 @@ from tdml.settings.code import code_of
 from tdml.settings.file import fingerprint
 from tdml.settings.schema import Config, Topology
 from tdml.trust import ranking
+from tdml.wire.rpc_world import room_for_members
 
 
 def open_sessions(
@@ -41,7 +43,13 @@ def open_sessions(
     """
     card = _card(config, job, identity, rendezvous)
     owners = owners_of(config, job.source, job.plan.borders[-1].shape, job.shares)
-    admission = Admission(card, config.topology, roster, banned, former, owners)
+    room, ranks = room_for_members(), config.topology.world_size
+    if ranks > room:
+        raise SettingError(
+            f"topology has {ranks} ranks, and by the files that this process may open there can be "
+            f"{room}: allow more of them (ulimit -Hn), or lower topology.replicas"
+        )
+    admission = Admission(card, config.topology, roster, banned, former, owners, room)
     size = config.topology.world_size if config.resume else rendezvous.world_size
     sessions = Sessions(
         rendezvous,

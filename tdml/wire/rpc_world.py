@@ -7,6 +7,7 @@ missing to nobody else. torch forms such a group by `TensorPipeAgent` itself, wi
 
 import contextlib
 import os
+import resource
 import socket
 import time
 from collections.abc import Collection, Iterable
@@ -25,6 +26,8 @@ _THREADS = 16
 _LONGEST = 200  # characters of torch's own words
 _STORE_S = 10.0  # for an answer of the store
 _POLL_S = 0.01
+_FILES, _OTHER_FILES = 4, 200  # that the coordinator opens for a member, and for all else
+_MOST_FILES = 2**20
 _prepared = False
 _host = ""  # at which this process was first called: torch never looks for another
 
@@ -45,6 +48,15 @@ class Addresses:
 
     told: dist.Store
     known: dist.Store
+
+
+def room_for_members() -> int:
+    """Allow this process as many files as it may have, within reason. Returns how many members a
+    session can have then: where there are no more files, torch aborts the process."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = max(soft, min(hard, _MOST_FILES) if hard != resource.RLIM_INFINITY else _MOST_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    return max(0, allowed - _OTHER_FILES) // _FILES
 
 
 def form_rpc(store: dist.Store, session: str, rank: int, timeout: float) -> Addresses:

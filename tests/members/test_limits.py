@@ -95,6 +95,19 @@ def test_no_more_strangers_are_let_in_at_a_border_than_the_job_has_places_for() 
     assert again.present.keys() > admitted.present.keys()
 
 
+def test_at_border_after_border_no_more_are_let_in_than_a_session_has_room_for() -> None:
+    """Each takes files of the coordinator; who was there before them keeps its place."""
+    roster = open_roster(_ME.public, None, (), {})
+    admission = Admission(_OWN, _TOPOLOGY, roster, (), {}, room=5)
+    node = replace(_OWN, rank=1, visit="node").signed(_OTHER, "session")
+    admission.admit([node], "session", (), first=True)
+    strangers = [replace(_OWN, visit=f"{n}").signed(Identity.new(), "session") for n in range(9)]
+    for _ in range(3):
+        admitted = admission.admit([*strangers, node], "session", (), first=False)
+        assert len(admitted.members) == 5 and admitted.members["r0.s0"] == node
+        assert admitted.refused == ()
+
+
 def _nasty_cards() -> list[Card]:
     """One for each way to be refused, with words of one's own."""
     long = (_NASTY * 100)[:2_000]

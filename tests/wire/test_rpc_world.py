@@ -1,6 +1,7 @@
 """Forming the RPC of a session."""
 
 import os
+import resource
 import time
 from datetime import timedelta
 from multiprocessing import Pipe
@@ -76,6 +77,22 @@ def test_who_does_not_come_is_missing_to_nobody_and_may_come_to_the_next_session
     for process in (coordinator, *workers):
         process.join(20)
         assert process.exitcode == 0
+
+
+def test_a_session_has_no_more_members_than_this_process_has_files_for() -> None:
+    """Where they run out torch aborts it."""
+    process = forked(_with_few_files)
+    process.join(20)
+    assert process.exitcode == 0
+
+
+def _with_few_files() -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (300, 1000))
+    assert rpc_world.room_for_members() == 200
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (1000, 1000)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
+    assert rpc_world.room_for_members() == 0
+    os._exit(0)
 
 
 def _store(port: int, is_master: bool) -> dist.TCPStore:
