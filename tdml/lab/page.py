@@ -1,6 +1,7 @@
 """`docs/results/detection.md`, made from the files in `docs/results/detection/` alone."""
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ _LOUD = (
 )  # fmt: skip
 
 _USUAL = 10  # steps of a round, of which the bars say nothing
+_FORMER = "tdml-0.1"  # the rules of the first version
 RANDOM_JOBS = "random-jobs.json"
 Group = Mapping[str, Any]  # as `tdml.lab.tables` reads it from JSON
 
@@ -71,7 +73,8 @@ def page_text(kept: Sequence[dict], random: dict | None) -> str:
             f"{grid['cases']} cases; commit {commits}; {grid['processor']}, "
             f"torch {grid['torch']}.\n"
         )
-        parts += [*_bars(grid["groups"]), *_without_audits(grid["groups"]), ""]
+        groups = grid["groups"]
+        parts += [*_bars(groups), *_beside_former(groups), *_without_audits(groups), ""]
         parts += (line.replace("## ", "### ") for line in tables(grid["groups"]))
         parts.append("")
     return "\n".join(parts)
@@ -119,6 +122,27 @@ def _bars(groups: Sequence[Group]) -> Iterable[str]:
         ),
     ):
         yield from _bar(text, [(g, missing(g)) for g in groups if asked(g)])
+
+
+def _beside_former(groups: Sequence[Group]) -> Iterable[str]:
+    """Whether attackers are proven no later than by the rules of the first version."""
+    medians = {
+        _apart_from_defence(g): _median(g) for g in groups if g["case"]["defence"] == _FORMER
+    }
+    asked = [
+        (g, f"{_median(g):g} rounds, {former:g} before" if _median(g) > former else "")
+        for g in groups
+        if g["case"]["defence"] == "tdml" and g["attackers"]
+        for former in [medians.get(_apart_from_defence(g))]
+        if former is not None
+    ]
+    yield from _bar(f"attackers are proven no later than by `{_FORMER}` (median)", asked)
+
+
+def _median(group: Group) -> float:
+    """Rounds from the first act to the proof; infinite: half of the attackers are never proven."""
+    median = group["rounds_to_proof"]["median"]
+    return math.inf if median is None else median
 
 
 def _without_audits(groups: Sequence[Group]) -> Iterable[str]:

@@ -88,3 +88,28 @@ def test_without_audits_it_is_held_against_the_best_rule() -> None:
         text = page(own, *others)
         assert f"the best of ByzFL's rules, which are told f**: met in {met} of 1" in text
         assert ("sign_flip, 1 of 4, alike, 1 step (0.020 below)" in text) == (not met)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "missed"),
+    [
+        (4, 4, ""),
+        (None, None, ""),
+        (None, 3, ""),
+        (4, 5, "5 rounds, 4 before"),
+        (4, None, "inf rounds, 4 before"),
+    ],
+)
+def test_delays_are_held_against_those_of_the_first_version(
+    before: int | None, now: int | None, missed: str
+) -> None:
+    def found(convicted: int | None, **changes: object) -> dict:
+        played = result(0.9, "sign_flip", 1, **changes)
+        played["attackers"] = [each | {"convicted": convicted} for each in played["attackers"]]
+        return played
+
+    own, former = found(now), found(before, defence="tdml-0.1")
+    text = page(own, former)
+    assert f"by `tdml-0.1` (median)**: met in {int(not missed)} of 1" in text
+    assert not missed or f"sign_flip, 1 of 4, alike, 1 step ({missed})" in text
+    assert "tdml-0.1` (median)" not in page(own), "nothing to hold it against"
