@@ -13,7 +13,7 @@ from tdml.common.files import replace_file
 from tdml.errors import SettingError, one_line, printable
 from tdml.ledger import proof
 from tdml.ledger.reader import LEDGER, read
-from tdml.ledger.show import EntryLine, lines, node_keys
+from tdml.ledger.show import EntryLine, lines, node_keys, void_since
 from tdml.ledger.verify import Summary, Wrong, verify_run
 from tdml.members.roster import read_keys
 
@@ -132,12 +132,14 @@ def _print(lines: Sequence[EntryLine]) -> None:
 
 def _prove(parsed: argparse.Namespace) -> int:
     with read(parsed.run / LEDGER) as ledger:
-        inclusion, root = proof.prove(ledger.entries(), parsed.entry)
+        entries = ledger.entries()
+    inclusion, root = proof.prove(entries, parsed.entry)
+    number = inclusion.statement.round
+    void = void_since(number, entries[parsed.entry + 1 :])
+    since = f", which is void since entry {void.index}" if void else ""
     out = parsed.out or Path(f"proof-{parsed.entry}.json")
     replace_file(out, inclusion.encode().decode())  # through no link that somebody has left there
-    print(
-        f"{out}: entry {parsed.entry} is under the root {root} of round {inclusion.statement.round}"
-    )
+    print(f"{out}: entry {parsed.entry} is under the root {root} of round {number}{since}")
     return 0
 
 

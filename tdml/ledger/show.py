@@ -1,7 +1,8 @@
 """A ledger as text, for people."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 from tdml.ledger.describe import describe
@@ -45,6 +46,12 @@ def node_keys(entries: Sequence[Entry]) -> dict[str, str]:
     return dict(_rosters(entries))
 
 
+def void_since(number: int, later: Iterable[Entry]) -> Entry | None:
+    """The first of the entries after a round that has made the round void; None if none has."""
+    voids = (e for e in later if e.kind in ("resume", "rollback") and e.body["after"] < number)
+    return next(voids, None)
+
+
 def _rosters(entries: Sequence[Entry]) -> Iterator[tuple[str, str]]:
     """Name and key of every node of every roster, in their order."""
     for entry in entries:
@@ -55,13 +62,7 @@ def _rosters(entries: Sequence[Entry]) -> Iterator[tuple[str, str]]:
 def _heading(part: Sequence[Entry], later: Sequence[Sequence[Entry]]) -> EntryLine:
     number, last = part[0].round, part[-1]
     text = "end" if any(entry.kind == "end" for entry in part) else f"round {number}"
-    voids = (
-        e
-        for other in later
-        for e in other
-        if e.kind in ("resume", "rollback") and e.body["after"] < number
-    )
-    if void := next(voids, None):
+    if void := void_since(number, chain.from_iterable(later)):
         text += f", void: entry {void.index} goes on after round {void.body['after']}"
     elif last.kind != "root":
         text += ", not closed"

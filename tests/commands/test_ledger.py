@@ -153,6 +153,18 @@ def test_show_of_a_node_and_a_round(run, capsys):
     )
 
 
+def test_a_proof_of_what_is_void_by_now_says_so(run, capsys):
+    with Ledger.open(run / "ledger.db", chains.COORDINATOR, chains.JOB) as ledger:
+        ledger.resume(0)
+        void = len(ledger.entries()) - 1
+    status, text = tdml(capsys, "proof", run, 6)
+    assert (status, text) == (
+        0,
+        f"proof-6.json: entry 6 is under the root {roots(run)[1]} of round 1, which is void since "
+        f"entry {void}\n",
+    )
+
+
 def test_proof_and_check(run, capsys, tmp_path):
     root = roots(run)[1]
     status, text = tdml(capsys, "proof", run, 6)
