@@ -68,7 +68,7 @@ class Admission:
         former: keys by name of an earlier part of the run. Whoever shows one of them has its name,
             unless another took that when the run was started again.
         owners: of the data, where it stays with them.
-        room: how many members a session can have.
+        room: of how many members a session has room for those that come later, too.
     """
 
     def __init__(
@@ -83,12 +83,13 @@ class Admission:
     ) -> None:
         self.own, self._topology, self.roster, self.banned = own, topology, roster, banned
         self._former, self._owners, self._room = former, owners, room
+        self._started = dict.fromkeys(node_names(topology))  # in the order of their ranks
 
     def awaited(self, ranks: int) -> set[str]:
         """The keys of the nodes among these first ranks, where they are known: others could say
         that they are these, and be here before them."""
         keys = self.roster.keys if self.roster.given else self._former
-        started = node_names(self._topology)[: ranks - 1]
+        started = list(self._started)[: ranks - 1]
         return {keys[name] for name in started if name in keys} - {*self.banned}
 
     def admit(
@@ -118,7 +119,9 @@ class Admission:
             )
             if reason is None:
                 assert name is not None
-                if names.has_room(card.public) and len(members) < self._room:
+                has_room = names.has_room(card.public) and len(members) < self._room
+                # whoever says that it has another's rank fills no place of those after it
+                if name in self._started or has_room:
                     names.take(name, card.public)
                     members[name] = card
                     taken.add(card.public)

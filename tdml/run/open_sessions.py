@@ -49,7 +49,7 @@ def open_sessions(
             f"topology has {ranks} ranks, and by the files that this process may open there can be "
             f"{room}: allow more of them (ulimit -Hn), or lower topology.replicas"
         )
-    admission = Admission(card, config.topology, roster, banned, former, owners, room)
+    admission = Admission(card, config.topology, roster, banned, former, owners, room - ranks)
     size = config.topology.world_size if config.resume else rendezvous.world_size
     sessions = Sessions(
         rendezvous,

@@ -108,6 +108,18 @@ def test_at_border_after_border_no_more_are_let_in_than_a_session_has_room_for()
         assert admitted.refused == ()
 
 
+def test_whoever_says_that_it_has_the_first_rank_keeps_no_other_rank_out() -> None:
+    admission = _admission()
+    ranks = [1, *[1] * 9, 2, 3]  # of a stranger each, but for the first of each rank
+    cards = [
+        replace(_OWN, rank=rank, visit=f"{place}").signed(Identity.new(), "session")
+        for place, rank in enumerate(ranks)
+    ]
+    admitted = admission.admit(cards, "session", (), first=True)
+    there = {name: card.visit for name, card in admitted.members.items()}
+    assert [there.get(name) for name in ("r0.s0", "r1.s0", "spare0")] == ["0", "10", "11"]
+
+
 def _nasty_cards() -> list[Card]:
     """One for each way to be refused, with words of one's own."""
     long = (_NASTY * 100)[:2_000]
