@@ -113,7 +113,10 @@ def _import_error(error: ImportError) -> str:
         module, _, name = path[1].rpartition(".")
         if module == "__main__":  # as in a notebook
             return f"nodes are processes of their own: put {name} into a file, such as mine.{name}"
-        return f"{module} has no {name}" if module else f"there is no {name}"
+        # a file of the user's may have the name of one of Python's
+        place = getattr(sys.modules.get(module), "__file__", None)
+        where = f" ({place})" if place else ""
+        return f"{module}{where} has no {name}" if module else f"there is no {name}"
     return one_line(reason or error)
 
 

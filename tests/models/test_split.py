@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from tdml import models
 from tdml.errors import SettingError
 from tdml.models.split import Border, Part, blocks_of, build, check_complete
 from tests.models.user_models import shares_a_table
@@ -114,7 +115,7 @@ def always_evaluated():
     [
         (
             {"_target_": "tdml.models.nothing"},
-            "model=tdml.models.nothing cannot be used: tdml.models has no nothing",
+            f"model=tdml.models.nothing cannot be used: tdml.models ({models.__file__}) has no nothing",
         ),
         (
             {"_target_": "no_such_package.model"},
