@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -42,6 +43,24 @@ def test_a_job_may_be_played_beside_the_main_thread() -> None:
     """As widgets of a notebook do, and schedulers."""
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(tdml.train, "rounds=none").result() == 1
+
+
+def test_a_program_that_ends_ends_a_job_that_a_daemon_thread_waits_for(tmp_path: Path) -> None:
+    job = tmp_path / "job"  # in the place of Python
+    job.write_text("#!/bin/bash\ntrap 'touch ended; exit' TERM\ntouch begun\nsleep 60 & wait\n")
+    job.chmod(0o755)
+    script = f"""
+import sys, threading, time, pathlib, tdml
+sys.executable = {str(job)!r}
+threading.Thread(target=tdml.train, daemon=True).start()
+while not pathlib.Path("begun").exists(): time.sleep(0.01)
+time.sleep(0.5)  # until the thread knows that it has begun
+"""
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, timeout=60, check=True)
+    deadline = time.monotonic() + 20
+    while not (tmp_path / "ended").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Whole jobs in processes of their own, one after the other: for what can be measured of them only,
 and for experiments."""
 
+import atexit
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -34,6 +35,7 @@ def running(overrides: Sequence[str]) -> Iterator[subprocess.Popen]:
         # and from here. But in the same session, to which some kernels bind what `nice` means.
         command = [sys.executable, "-m", "tdml.cli", "train", *overrides]
         job = subprocess.Popen(command, process_group=0)
+        atexit.register(job.terminate)  # a daemon thread that waits for it has no `finally`
         try:
             if came:
                 raise KeyboardInterrupt
@@ -41,3 +43,4 @@ def running(overrides: Sequence[str]) -> Iterator[subprocess.Popen]:
         finally:
             job.terminate()
             job.wait()
+            atexit.unregister(job.terminate)
