@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numba import njit
 
+from tdml.common.compiling import njit
 from tdml.trust.ranking_compiled import _add_leads, addresses, jit, row
 
 _RUN = 1 << 13  # coordinates at a time: of a few rows they stay in the cache

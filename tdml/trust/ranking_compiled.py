@@ -14,11 +14,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from numba import carray, njit, types
+from numba import carray, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from tdml.common.columns import deal
+from tdml.common.compiling import njit
 
 _WIDTH = 256  # coordinates at a time: those of 100 replicas fit into a core's second cache
 PART = 1 << 18  # coordinates that a thread takes at a time
