@@ -19,7 +19,7 @@ _UNLISTED = ("model.stem",)
 _TEXTS = (
     "name", "run_dir", "identity.folder", "identity.roster", "identity.ban_list",
     "ledger.artifacts", "data.root", "data.path", "data.test", "data.target", "data.inputs",
-    "data.tokenizer", "data.weights", "data.shares", "model.config", "model.pretrained",
+    "data.tokenizer", "model.config", "model.pretrained",
 )  # fmt: skip
 _INSTEAD = (
     f"settings are written without dashes, as key=value ({SHOW}); of Hydra's options only "
