@@ -74,10 +74,10 @@ class Wavers:
 
     repetitions = 0
 
-    def made(self, update, round_number):
+    def update_to_commit(self, update, round_number):
         return update * 1.5
 
-    def reached(self, end, order):
+    def end_to_report(self, end, order):
         self.repetitions += 1
         return end * (1 + self.repetitions) if order.own else end
 

@@ -70,8 +70,8 @@ class WatchedNode(Node):
 
 
 class AttackingNode(Node):
-    """Acts as its attack says. Unlike an honest node it remembers its last updates and the last
-    change of the global weights."""
+    """A node that acts as its attack says. Unlike an honest node it remembers its last updates and
+    the last change of the global weights."""
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ class AttackingNode(Node):
         if self._attack.omniscient and self._acts(order.round) and isinstance(self._tap, StoreTap):
             self._wait_for_honest()
 
-    def poisoned(self, given: StepInputs, round_number: int) -> StepInputs:
+    def inputs_to_train_on(self, given: StepInputs, round_number: int) -> StepInputs:
         if not self._acts(round_number):
             return given
         context = self._context(round_number)
@@ -131,8 +131,8 @@ class AttackingNode(Node):
             given = replace(given, targets=_tensor("poison_labels", targets))
         return given
 
-    def made(self, update: torch.Tensor, round_number: int) -> torch.Tensor:
-        knowledge = self._look() if self._attack.omniscient else None
+    def update_to_commit(self, update: torch.Tensor, round_number: int) -> torch.Tensor:
+        knowledge = self._known_updates() if self._attack.omniscient else None
         nothing = knowledge is not None and not knowledge.honest
         if self._acts(round_number) and not nothing:
             context = self._context(round_number, knowledge)
@@ -140,46 +140,48 @@ class AttackingNode(Node):
         self._past.append(update)
         return update
 
-    def reached(self, end: torch.Tensor, order: RepeatOrder) -> torch.Tensor:
+    def end_to_report(self, end: torch.Tensor, order: RepeatOrder) -> torch.Tensor:
         if order.own or not self._acts(order.round):
             return end
         context = self._context(order.round)
         return _tensor("repeat", self._attack.repeat(end, order.replica, context))
 
-    def reported(self, losses: torch.Tensor, order: EvaluateOrder) -> torch.Tensor:
+    def losses_to_report(self, losses: torch.Tensor, order: EvaluateOrder) -> torch.Tensor:
         if not self._acts(order.round):
             return losses
         context = self._context(order.round)
         return _tensor("report", self._attack.report(losses, order.candidate, context))
 
-    def _look(self) -> Knowledge:
+    def _known_updates(self) -> Knowledge:
         """What an omniscient attacker knows of the honest updates of its stage."""
         honest = []
-        for slot in self._who(_DONE, self._this_play):
+        for slot in self._slots_that_noted(_DONE, self._this_play):
             written = self._tap.get(_key(slot))
             assert written is not None
             honest.append(torch.load(io.BytesIO(written), weights_only=True))
         rows = torch.stack(honest) if honest else torch.empty(0, self.stage.layout.size)
         # whoever was banned before has not been given these weights
-        attacking = len(self._who(_ATTACKS, digest(self.weights).hex()))
+        attacking = len(self._slots_that_noted(_ATTACKS, digest(self.weights).hex()))
         return Knowledge.of(rows, attacking, self._attack.sees_updates)
 
     def _wait_for_honest(self) -> None:
-        """Until all have written down their updates who have begun to train, or had a part in the
-        play before: an attacker that wants to know them hands in as late as it dares."""
+        """Wait until all nodes have written down their updates that have begun to train, or had a
+        part in the play before: an attacker that wants to know them hands in as late as it dares.
+        """
         ends = time.monotonic() + self._config.sync.timeout / 2
         while time.monotonic() < ends and (
-            self._who(_DONE, self._last_play) or self._who(_TRAINS, self._this_play)
+            self._slots_that_noted(_DONE, self._last_play)
+            or self._slots_that_noted(_TRAINS, self._this_play)
         ):
             time.sleep(_TICK_S)
 
-    def _who(self, does: str, what: str) -> list[Slot]:
+    def _slots_that_noted(self, does: str, what: str) -> list[Slot]:
         """The slots of the stage whose nodes have last written down just that."""
         note = _note(does, what)
         return [slot for slot in self._slots() if self._tap.get(_note_key(slot)) == note]
 
     def _slots(self) -> list[Slot]:
-        """Those of the stage, in all replicas."""
+        """The slots of the stage, in all replicas."""
         return [Slot(r, self.slot.stage) for r in range(self._config.topology.most)]
 
     def _acts(self, number: int) -> bool:
@@ -209,7 +211,7 @@ class AttackingNode(Node):
 
 
 def _tensor(deed: str, made: object) -> torch.Tensor:
-    """What a method of an attack has returned, which users forget to."""
+    """Return the tensor that a method of an attack has `made`; users forget to return one."""
     if not isinstance(made, torch.Tensor):
         raise TypeError(f"attack: {deed}() returns {type(made).__name__}: it must return a tensor")
     return made

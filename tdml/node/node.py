@@ -57,7 +57,8 @@ class Node:
         self._vectors: dict[str, tuple[torch.Tensor, ...]] = {}  # by name, in blocks
         # by digest, the optimizer's states that the last round began with, and ended with
         self.inner: dict[str, torch.Tensor] = {}
-        self._left: list[torch.Tensor] = []  # the state after the round; []: it is not kept
+        # the optimizer's state after the round; []: it is not kept
+        self._inner_after: list[torch.Tensor] = []
         self._play = ""  # of the round: the nonce of its order
         self._held: list[torch.Tensor] = []  # blocks of somebody else's vector
         self._shown = Shown((), ())
@@ -96,11 +97,11 @@ class Node:
         for step in range(steps):
             if self._trace and self._trace.wants(step):
                 self._trace.keep(trainer.state())
-            given = self._given(order, self.slot.replica, step, order.batches[step])
-            yield from self._one(self.poisoned(given, order.round), log, step)
+            given = self._step_inputs(order, self.slot.replica, step, order.batches[step])
+            yield from self._take_step(self.inputs_to_train_on(given, order.round), log, step)
         if log is not None:
             self.agreement.begin(training_purpose(order.round, order.nonce), log)
-        self.update, *self._left = trainer.outcome(self.weights)
+        self.update, *self._inner_after = trainer.outcome(self.weights)
 
     def repeating(self, order: RepeatOrder) -> Iterator["Step"]:
         """The steps of a repetition; its result is `repeated`."""
@@ -118,8 +119,8 @@ class Node:
                 # the state as it was given: what the trainer makes of it may have another form
                 before = trainer.state() if step or start is None else start
                 self._vectors[BEFORE] = in_blocks(before)
-            given = self._given(order, order.replica, order.first + step, batch)
-            yield from self._one(given, log, step, keeps=shows)
+            given = self._step_inputs(order, order.replica, order.first + step, batch)
+            yield from self._take_step(given, log, step, keeps=shows)
             if order.each or shows:
                 state = trainer.state()
                 states += [content(state)] if order.each else []
@@ -127,7 +128,7 @@ class Node:
                 self._vectors[AFTER] = in_blocks(state)
         self.agreement.begin(repetition_purpose(order), log)
         end, *left = trainer.outcome(self.weights) if order.last else [trainer.state()]
-        reached = content(self.reached(end, order), *left)
+        reached = content(self.end_to_report(end, order), *left)
         self._repetition = Repetition(reached, log, (), tuple(states))
 
     def _start_of(self, order: RepeatOrder) -> torch.Tensor | None:
@@ -158,12 +159,15 @@ class Node:
         if order.log:
             self.agreement.begin(evaluation_purpose(order), log)
         losses = torch.cat(scores.losses)
-        reported = self.reported(losses, order) if self.stage.last and order.check else losses
-        self._evaluation = Evaluation(reported, scores.all_rows(), log)
+        if self.stage.last and order.check:
+            losses = self.losses_to_report(losses, order)
+        self._evaluation = Evaluation(losses, scores.all_rows(), log)
 
-    def _one(
+    def _take_step(
         self, given: StepInputs, log: torch.Tensor | None, step: int, keeps: bool = False
     ) -> Iterator["Step"]:
+        """Have whoever drives the node take one step, and write into the log which messages have
+        passed. With `keeps` they are kept themselves, to be `shown`."""
         passing = Passing(keeps) if log is not None else None
         yield Step(given, passing)
         if log is not None and passing is not None:
@@ -173,9 +177,10 @@ class Node:
                 messages = tuple(tuple(passing.kept[number]) for number in numbers)
                 self._shown = Shown(tuple(numbers), messages)
 
-    def _given(
+    def _step_inputs(
         self, order: TrainOrder | RepeatOrder, replica: int, step: int, batch: torch.Tensor
     ) -> StepInputs:
+        """Return the inputs that a step of a replica's round has by the order."""
         return given_for(self.stage, self._reader, self._seed, order, replica, step, batch)
 
     # What comes of them
@@ -195,29 +200,33 @@ class Node:
         signatures = self.agreement.signatures if len(self._evaluation.log) else ()
         return replace(self._evaluation, signatures=signatures)
 
-    # What a dishonest node does otherwise
+    # Where a dishonest node does otherwise: an honest one hands on what it is given
 
-    def poisoned(self, given: StepInputs, round_number: int) -> StepInputs:
-        """What the node trains on, instead of what it is `given`."""
+    def inputs_to_train_on(self, given: StepInputs, round_number: int) -> StepInputs:
+        """Return the inputs and targets that a step of the round is taken on. It is called before
+        every step of `training`, not of `repeating`, with what the order says."""
         return given
 
-    def made(self, update: torch.Tensor, round_number: int) -> torch.Tensor:
-        """The update that it hands in, instead of its own."""
+    def update_to_commit(self, update: torch.Tensor, round_number: int) -> torch.Tensor:
+        """Return the update that the node commits to, and reveals. `commit` calls it once a round,
+        with the update that the training has made."""
         return update
 
-    def reached(self, end: torch.Tensor, order: RepeatOrder) -> torch.Tensor:
-        """The state that it says a repetition has led to, instead of `end`."""
+    def end_to_report(self, end: torch.Tensor, order: RepeatOrder) -> torch.Tensor:
+        """Return the state, or after the round's last step the update, that a repetition is said
+        to have led to. It is called once, after the last step, with what they have led to."""
         return end
 
-    def reported(self, losses: torch.Tensor, order: EvaluateOrder) -> torch.Tensor:
-        """The losses that it reports of an evaluation, at the last stage, instead of its own."""
+    def losses_to_report(self, losses: torch.Tensor, order: EvaluateOrder) -> torch.Tensor:
+        """Return the losses of samples that are reported in a cross-check. It is called at the last
+        stage only, after the last batch, with the losses that the node has found."""
         return losses
 
     # Commit, then reveal
 
     def commit(self, round_number: int) -> Commitment:
         """Fix the update that `reveal` will hand in, and all that an audit may ask for."""
-        update = self.update = self.made(self.update, round_number)
+        update = self.update = self.update_to_commit(self.update, round_number)
         self._vectors = {UPDATE: in_blocks(update)}
         blocks = block_digests(self._vectors[UPDATE]) + self._keep_inner()
         states = self._trace.seal(root(blocks)) if self._trace else ""
@@ -237,7 +246,7 @@ class Node:
         """Keep the optimizer's state after the round for the next one; the state before it is kept,
         too, for the round may be asked for again. Returns the digests of the new state's blocks."""
         digests: tuple[str, ...] = ()
-        for inner in self._left:
+        for inner in self._inner_after:
             self._vectors[INNER] = in_blocks(inner)
             digests = block_digests(self._vectors[INNER])
             self.inner[root(digests)] = inner

@@ -58,14 +58,14 @@ def drops(num_classes: int, features: int, hidden_units: int) -> torch.nn.Sequen
 class Otherwise(hidden.OfItsOwn):
     """A node on a machine that rounds, and draws, otherwise than the coordinator's."""
 
-    def _one(self, given, log, step, keeps=False):
+    def _take_step(self, given, log, step, keeps=False):
         given = replace(given, seed=given.seed + 77)
         # before the recorder of messages, which notes what is sent
         hook = self.stage.runners[0].register_forward_hook(
             lambda *parts: parts[-1] * (1 + 2**-22), prepend=True
         )
         try:
-            yield from super()._one(given, log, step, keeps)
+            yield from super()._take_step(given, log, step, keeps)
         finally:
             hook.remove()  # the laboratory's nodes share their stages
 

@@ -16,10 +16,10 @@ class Framer(Node):
     as_validator = True
     _sent = None  # the log's row of what it has really sent
 
-    def made(self, update, round_number):
+    def update_to_commit(self, update, round_number):
         return update if self.as_validator else update * -1
 
-    def reached(self, end, order):
+    def end_to_report(self, end, order):
         if self.as_validator:
             return end if order.own or order.each or order.show >= 0 else end + 1
         return end * -1 if order.own and order.last else end
@@ -29,7 +29,7 @@ class Framer(Node):
         yield from super().repeating(order)
         self._frames = False
 
-    def _one(self, given, log, step, keeps=False):
+    def _take_step(self, given, log, step, keeps=False):
         frames, sent = getattr(self, "_frames", False) and step == 0, []
 
         def lie(module, inputs, output):  # after what logs has seen the truth
@@ -37,7 +37,7 @@ class Framer(Node):
             return sent[-1]
 
         hook = self.stage.runners[0].register_forward_hook(lie) if frames else None
-        yield from super()._one(given, log, step, keeps)
+        yield from super()._take_step(given, log, step, keeps)
         if hook:
             hook.remove()
             self._sent = as_row(digest_of([output.detach() for output in sent]))
@@ -84,11 +84,11 @@ class Replayer(Node):
         yield from super().training(order, steps)
         self._again = False
 
-    def _one(self, given, log, step, keeps=False):
+    def _take_step(self, given, log, step, keeps=False):
         lies = getattr(self, "_again", False) and step == 0
         runner = self.stage.runners[0]
         hook = lies and runner.register_forward_hook(lambda m, i, o: Scaled.apply(o), prepend=True)
-        yield from super()._one(given, log, step, keeps)
+        yield from super()._take_step(given, log, step, keeps)
         if hook:
             hook.remove()
 
@@ -148,8 +148,8 @@ class Scribbler(Node):
         self._scribbles = False
         yield from super().evaluating(order)
 
-    def _one(self, given, log, step, keeps=False):
-        yield from super()._one(given, log, step, keeps)
+    def _take_step(self, given, log, step, keeps=False):
+        yield from super()._take_step(given, log, step, keeps)
         if self._scribbles and log is not None:
             channels = self.stage.channels
             others = set(range(len(channels))) - set(of_stage(channels, self.slot.stage))

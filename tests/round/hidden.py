@@ -104,9 +104,9 @@ def apart(num_classes: int) -> nn.Sequential:
 class OfItsOwn(Node):
     """Computes as if in a process of its own."""
 
-    def _one(self, given, log, step, keeps=False):
+    def _take_step(self, given, log, step, keeps=False):
         hidden["who"] = self.name
-        yield from super()._one(given, log, step, keeps)
+        yield from super()._take_step(given, log, step, keeps)
         hidden["who"] = COORDINATOR
 
     def evaluating(self, order):

@@ -38,11 +38,11 @@ class Liar(Node):
         self._lies = lambda _: False
         yield from super().evaluating(order)
 
-    def _one(self, given, log, step, keeps=False):
+    def _take_step(self, given, log, step, keeps=False):
         lies = self._lies(step)
         deed = DEEDS.get(self.deed) if lies else None
         undo = deed(self.stage) if deed else None
-        yield from super()._one(given, log, step, keeps)
+        yield from super()._take_step(given, log, step, keeps)
         if undo:
             undo()
         if lies and self.deed == "state":
@@ -50,10 +50,10 @@ class Liar(Node):
         if lies and self.deed == "records":
             log[step, : len(self.stage.channels)] += 1
 
-    def made(self, update, round_number):
+    def update_to_commit(self, update, round_number):
         return update * 1.5 if self.deed == "update" and self.when == OWN else update
 
-    def reached(self, end, order):
+    def end_to_report(self, end, order):
         lies = self.deed == "update" and self.when == AS_VALIDATOR and not order.own
         return end * 1.5 if lies else end
 
@@ -62,10 +62,10 @@ class HandsInAnother(Node):
     """Takes all of its steps, hands in something else, and says the same whenever it is asked to
     repeat its own round."""
 
-    def made(self, update, round_number):
+    def update_to_commit(self, update, round_number):
         return update * -1
 
-    def reached(self, end, order):
+    def end_to_report(self, end, order):
         return end * -1 if order.own and order.last else end
 
 
@@ -73,8 +73,8 @@ class Confederate(Liar):
     """Logs what it was not sent: it is in league with the stage before it, which records the truth
     and sends a lie."""
 
-    def _one(self, given, log, step, keeps=False):
-        yield from super()._one(given, log, step, keeps)
+    def _take_step(self, given, log, step, keeps=False):
+        yield from super()._take_step(given, log, step, keeps)
         if self._lies(step) and log is not None:
             log[step, 0] = self.truth.stage_log[step, 0]
 
@@ -92,9 +92,9 @@ class Sender(Liar):
 
     deed = "sends"
 
-    def _one(self, given, log, step, keeps=False):
+    def _take_step(self, given, log, step, keeps=False):
         self.stage_log = log
-        yield from super()._one(given, log, step, keeps)
+        yield from super()._take_step(given, log, step, keeps)
 
 
 class CommitsToNothing(Node):
@@ -214,8 +214,8 @@ AMISS_SHOWN = {
 class LeavesOutSteps(Node):
     """Says that it has taken steps of which it knows nothing."""
 
-    def _one(self, given, log, step, keeps=False):
-        yield from super()._one(given, log, step, keeps)
+    def _take_step(self, given, log, step, keeps=False):
+        yield from super()._take_step(given, log, step, keeps)
         if log is not None and step == STEP:
             log[step] = 0
 

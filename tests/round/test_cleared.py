@@ -49,7 +49,7 @@ class Exaggerates(Node):
 
     when = 9
 
-    def made(self, update, round_number):
+    def update_to_commit(self, update, round_number):
         return 10 * update if round_number >= self.when else update
 
 

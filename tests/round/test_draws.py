@@ -25,15 +25,15 @@ _GPT = [
 class _Otherwise(Node):
     """Draws as another machine does."""
 
-    def _one(self, given, log, step, keeps=False):
-        yield from super()._one(replace(given, seed=given.seed + 77), log, step, keeps)
+    def _take_step(self, given, log, step, keeps=False):
+        yield from super()._take_step(replace(given, seed=given.seed + 77), log, step, keeps)
 
 
 class _Idle(_Otherwise):
     """Hands in nothing."""
 
-    def made(self, update, taken):
-        return super().made(update, taken) * 0
+    def update_to_commit(self, update, taken):
+        return super().update_to_commit(update, taken) * 0
 
 
 class _Skips(nn.Module):

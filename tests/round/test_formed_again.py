@@ -56,8 +56,8 @@ class _OnEightThreads(Node):
 
     again = False
 
-    def _one(self, given, log, step, keeps=False):
-        yield from super()._one(given, log, step, keeps)
+    def _take_step(self, given, log, step, keeps=False):
+        yield from super()._take_step(given, log, step, keeps)
         if not self.again:
             with torch.no_grad():
                 self.stage.trainer.parameters[0].mul_(1 + 1e-6)

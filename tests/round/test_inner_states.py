@@ -29,7 +29,7 @@ def begins(laboratory: Laboratory) -> dict[str, str]:
 
 def _lefts(laboratory: Laboratory) -> dict[str, str]:
     """By node, what its optimizer was left with."""
-    return {name: content(*node._left) for name, node in laboratory.fleet.nodes.items()}
+    return {name: content(*node._inner_after) for name, node in laboratory.fleet.nodes.items()}
 
 
 def test_every_round_goes_on_from_the_last_and_all_of_it_is_repeated(monkeypatch) -> None:
@@ -73,7 +73,7 @@ class LeavesAnother(Node):
     """Says that its optimizer is left with something else, and goes on from there."""
 
     def commit(self, round_number):
-        self._left = [self._left[0] * 1.01]
+        self._inner_after = [self._inner_after[0] * 1.01]
         return super().commit(round_number)
 
 
@@ -149,7 +149,7 @@ def test_optimizers_that_begin_anew_leave_nothing() -> None:
     for number in (1, 2):
         assert laboratory.play(number).accepted == [0, 1, 2]
         assert not any(begins(laboratory).values())
-    assert all(node._left == [] for node in laboratory.fleet.nodes.values())
+    assert all(node._inner_after == [] for node in laboratory.fleet.nodes.values())
 
 
 def test_more_numbers_are_committed_to_than_are_sent() -> None:
@@ -173,7 +173,7 @@ class MakesUp(Node):
     def commit(self, round_number):
         self._hides = self.hides and round_number == 2
         if round_number == 2:
-            self._left = [torch.full_like(self._left[0], 1e3)]
+            self._inner_after = [torch.full_like(self._inner_after[0], 1e3)]
         return super().commit(round_number)
 
     def reveal(self, vector, block):

@@ -19,10 +19,10 @@ _LEAGUE = (4, 5)
 class _InLeague(Node):
     """Hands in the opposite of its work, and finds the same of the other one."""
 
-    def made(self, update, round_number):
+    def update_to_commit(self, update, round_number):
         return update * -3
 
-    def reached(self, end, order):
+    def end_to_report(self, end, order):
         return end * -3 if order.last and (order.own or order.replica in _LEAGUE) else end
 
 
@@ -64,8 +64,8 @@ class _Drifts(Node):
         self.order = order
         yield from super().repeating(order)
 
-    def _one(self, given, log, step, keeps=False):
-        yield from super()._one(given, log, step, keeps)
+    def _take_step(self, given, log, step, keeps=False):
+        yield from super()._take_step(given, log, step, keeps)
         if self.order is None or self.order.own or self.order.replica in _LEAGUE:
             state = self.stage.trainer.state()
             state[: self.stage.layout.size] += 0.01
@@ -124,7 +124,8 @@ def test_a_debt_is_not_paid_on_another_kind_of_machine() -> None:
     laboratory = Laboratory([*_JOB, "rounds=3", "trust.budget=1"])
     sit(laboratory, "r4.s0", _Hides)
     sit(laboratory, "r5.s0", _InLeague)
-    laboratory.fleet.nodes["r5.s0"].made = lambda update, _: update  # it is honest for itself
+    # it is honest for itself
+    laboratory.fleet.nodes["r5.s0"].update_to_commit = lambda update, _: update
     laboratory.fleet.muster()
     assert "has not shown its work" in laboratory.play(1).judgements[4].reason
     laboratory.engine.judge.debts._believed.add(laboratory.fleet.key("r4.s0"))
@@ -141,8 +142,8 @@ class _Idles(Node):
 
     own = True
 
-    def _one(self, given, log, step, keeps=False):
-        yield from super()._one(given, log, step, keeps)
+    def _take_step(self, given, log, step, keeps=False):
+        yield from super()._take_step(given, log, step, keeps)
         if self.own:
             state = self.stage.trainer.state()
             state[: self.stage.layout.size] = float("nan")
@@ -157,7 +158,7 @@ class _Idles(Node):
 class _HidesIt(_Idles):
     """What it hands in is finite."""
 
-    def made(self, update, round_number):
+    def update_to_commit(self, update, round_number):
         return torch.full_like(update, 1e-4)
 
 

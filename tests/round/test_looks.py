@@ -40,10 +40,10 @@ class DoublesActivations(Node):
     """In every step, with the gradients of the true ones: its own state is right, and that of its
     neighbour follows from what it receives."""
 
-    def _one(self, given, log, step, keeps=False):
+    def _take_step(self, given, log, step, keeps=False):
         runner = self.stage.runners[0]
         hook = runner.register_forward_hook(lambda m, i, o: o + o.detach(), prepend=True)
-        yield from super()._one(given, log, step, keeps)
+        yield from super()._take_step(given, log, step, keeps)
         hook.remove()
 
 
@@ -90,8 +90,8 @@ class SaysItWasMore(Node):
         self._says = False
         yield from super().evaluating(order)
 
-    def _one(self, given, log, step, keeps=False):
-        yield from super()._one(given, log, step, keeps)
+    def _take_step(self, given, log, step, keeps=False):
+        yield from super()._take_step(given, log, step, keeps)
         if log is not None and self._says:
             log[step, 0] = as_row(digest_of(self.more))
 

@@ -25,7 +25,7 @@ class HidesOddRounds(Node):
         self.round = max(self.round, order.round)
         yield from super().training(order, steps)
 
-    def made(self, update, round_number):
+    def update_to_commit(self, update, round_number):
         return update * 1.5 if self._lied else update
 
     def repeating(self, order):
@@ -58,7 +58,7 @@ class Sticks(Node):
             raise MemoryError("no room")
         yield from super().training(order, steps)
 
-    def made(self, update, round_number):
+    def update_to_commit(self, update, round_number):
         return update * 1.5
 
     def open(self):

@@ -73,7 +73,7 @@ class LearnsNothing(Node):
 
     when = 0
 
-    def made(self, update, round_number):
+    def update_to_commit(self, update, round_number):
         return torch.zeros_like(update) if round_number == self.when else update
 
 

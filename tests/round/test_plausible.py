@@ -34,7 +34,7 @@ class _Rounds(Node):
 
     asked = 0
 
-    def reported(self, losses, order):
+    def losses_to_report(self, losses, order):
         self.asked += order.candidate is not None
         draw = torch.Generator().manual_seed(order.candidate or 0)
         return losses * (1 + 2e-7 * torch.randn(losses.shape, generator=draw))
@@ -43,8 +43,8 @@ class _Rounds(Node):
 class _Damns(_Rounds):
     """Says of a single sample what moves the whole test: that others' updates spoil it."""
 
-    def reported(self, losses, order):
-        told = super().reported(losses, order)
+    def losses_to_report(self, losses, order):
+        told = super().losses_to_report(losses, order)
         told[-1] *= 1 if order.candidate is None else 1e30
         return told
 
@@ -52,7 +52,7 @@ class _Damns(_Rounds):
 class _Idles(_Rounds):
     """Hands in nearly nothing, of which others' reports are rounding."""
 
-    def made(self, update, round_number):
+    def update_to_commit(self, update, round_number):
         return update * 1e-9
 
 

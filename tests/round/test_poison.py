@@ -118,8 +118,8 @@ class _OffByRounding(liars.Liar):
 
     deed, when, by = "nothing", liars.AS_VALIDATOR, 1e-6
 
-    def _one(self, given, log, step, keeps=False):
-        yield from super()._one(given, log, step, keeps)
+    def _take_step(self, given, log, step, keeps=False):
+        yield from super()._take_step(given, log, step, keeps)
         if self._lies(step):
             with torch.no_grad():
                 self.stage.trainer.parameters[0].mul_(1 + self.by)

@@ -24,7 +24,7 @@ _JOB = [
 class Exaggerates(Node):
     """Repeats steps honestly, and reports other losses than it finds."""
 
-    def reported(self, losses, order):
+    def losses_to_report(self, losses, order):
         return losses + 1
 
 
@@ -52,7 +52,7 @@ class OfOneSample(Node):
 
     spoilt = -1  # the candidate of its last report
 
-    def reported(self, losses, order):
+    def losses_to_report(self, losses, order):
         told = losses.clone()
         if order.candidate is not None:
             told[-1] = 3e38
@@ -82,7 +82,7 @@ def test_a_report_that_is_false_of_one_sample_is_proven_when_it_is_made() -> Non
 class OfLittle(OfOneSample):
     """Says of all samples what may be rounding elsewhere."""
 
-    def reported(self, losses, order):
+    def losses_to_report(self, losses, order):
         self.spoilt = -1 if order.candidate is None else order.candidate
         return losses if order.candidate is None else losses * (1 + 1e-6)
 
@@ -129,7 +129,7 @@ class DoesNotShowIt(ShowsItOnce):
 class Praises(OfOneSample):
     """Says that others' updates have learnt whatever there is."""
 
-    def reported(self, losses, order):
+    def losses_to_report(self, losses, order):
         self.spoilt = -1 if order.candidate is None else order.candidate
         return losses if order.candidate is None else losses * torch.linspace(0, 1, len(losses))
 
@@ -243,7 +243,7 @@ class Damns(Node):
 
     asked = 0
 
-    def reported(self, losses, order):
+    def losses_to_report(self, losses, order):
         self.asked += 1
         return losses if order.candidate is None else losses + 5 * torch.rand(len(losses))
 

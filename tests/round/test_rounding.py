@@ -48,14 +48,14 @@ def _with_another_kind(rounds: int, seed: int, *more: str) -> Laboratory:
     for replica in laboratory.fleet.muster():
         replica.kind = "one that adds otherwise" if replica.index == 2 else replica.kind
     node: Any = laboratory.fleet.nodes["r2.s0"]
-    given, size = node._given, laboratory.job.config.train.effective_batch_size
+    given, size = node._step_inputs, laboratory.job.config.train.effective_batch_size
     order = torch.randperm(size, generator=torch.Generator().manual_seed(5))
 
     def in_another_order(*arguments: Any) -> Any:
         inputs = given(*arguments)
         return replace(inputs, inputs=inputs.inputs[order], targets=inputs.targets[order])
 
-    node._given = in_another_order
+    node._step_inputs = in_another_order
     return laboratory
 
 

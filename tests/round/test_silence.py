@@ -85,7 +85,7 @@ class Lies(Silent):
 
     deed = "open"
 
-    def made(self, update, round_number):
+    def update_to_commit(self, update, round_number):
         return update * 1.5 if round_number == 1 and not self.honest else update
 
     honest = False
@@ -166,7 +166,7 @@ class Refuses(Node):
     """Hands in what it has not found, and fails whenever it is to repeat steps of its
     own, so that nobody knows who of its replica does not show its work."""
 
-    def made(self, update, round_number):
+    def update_to_commit(self, update, round_number):
         return update * 1.5
 
     def repeating(self, order):

@@ -27,8 +27,8 @@ class Nudges(liars.Liar):
         self._lies = lambda step: lies and order.first + step == liars.STEP
         yield from Node.repeating(self, order)
 
-    def _one(self, given, log, step, keeps=False):
-        yield from super()._one(given, log, step, keeps)
+    def _take_step(self, given, log, step, keeps=False):
+        yield from super()._take_step(given, log, step, keeps)
         if self._lies(step):
             with torch.no_grad():
                 self.stage.trainer.parameters[0].mul_(1 + self.size)
@@ -55,10 +55,10 @@ class _HandsInALittleMore(Node):
     """Than it has learnt: by less than two kinds of machines may differ in the whole round, and by
     more than in one step."""
 
-    def made(self, update, round_number):
+    def update_to_commit(self, update, round_number):
         return update * 1.03
 
-    def reached(self, end, order):
+    def end_to_report(self, end, order):
         return end * 1.03 if order.own and order.last else end
 
 
@@ -85,11 +85,11 @@ class _Wavers(liars.Liar):
         self._wavers = first and order.replica == 0 and order.first == 2
         yield from Node.repeating(self, order)
 
-    def reached(self, end, order):
+    def end_to_report(self, end, order):
         return end * self.away if self.away and self._wavers else end
 
-    def _one(self, given, log, step, keeps=False):
-        yield from Node._one(self, given, log, step, keeps)
+    def _take_step(self, given, log, step, keeps=False):
+        yield from Node._take_step(self, given, log, step, keeps)
 
 
 def test_few_who_are_there_do_not_have_it_thought_that_nobody_repeats_anything() -> None:

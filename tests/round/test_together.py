@@ -60,7 +60,7 @@ def test_what_was_found_right_by_who_is_met_only_then_is_repeated_by_another(mon
 class _Belittles(liars.HandsInAnother):
     """Says that another's update changes nothing, beside what it lies of its own."""
 
-    def reported(self, losses, order):
+    def losses_to_report(self, losses, order):
         if order.candidate is None:
             self._before = losses
         else:

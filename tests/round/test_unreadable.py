@@ -54,11 +54,11 @@ def infinite(size: int, **_: object) -> tuple[Dataset, Dataset]:
 class _Swaps(Node):
     """Takes another sample in its place, and hands in something else."""
 
-    def _given(self, order, replica, step, batch):
+    def _step_inputs(self, order, replica, step, batch):
         sound = torch.where(batch == BAD, (batch + 1) % BAD, batch)
-        return super()._given(order, replica, step, sound)
+        return super()._step_inputs(order, replica, step, sound)
 
-    def made(self, update: torch.Tensor, round_number: int) -> torch.Tensor:
+    def update_to_commit(self, update: torch.Tensor, round_number: int) -> torch.Tensor:
         return update * self.factor
 
 

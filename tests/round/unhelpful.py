@@ -113,10 +113,10 @@ class GoesOnFromThere(DropsSlot):
         self.resumes = order.own
         yield from super().repeating(order)
 
-    def _one(self, given, log, step, keeps=False):
+    def _take_step(self, given, log, step, keeps=False):
         if self.resumes:
             self.stage.trainer.resume(self.stage.trainer.state())
-        yield from super()._one(given, log, step, keeps)
+        yield from super()._take_step(given, log, step, keeps)
 
     def _changed(self, state):
         if self._trace.kept:
@@ -154,7 +154,7 @@ class Marks(KeepsOther):
 class MarksAndAccuses(Marks):
     """And as a validator it finds another end."""
 
-    def reached(self, end, order):
+    def end_to_report(self, end, order):
         return end if order.own else end * 1.5
 
 
@@ -187,8 +187,8 @@ class FailsInDisputes(Node):
             raise MemoryError("no room")
         yield from super().repeating(order)
 
-    def _one(self, given, log, step, keeps=False):
-        yield from super()._one(given, log, step, keeps)
+    def _take_step(self, given, log, step, keeps=False):
+        yield from super()._take_step(given, log, step, keeps)
         if self._lies:
             state = self.stage.trainer.state()
             state[: self.stage.layout.size] += 0.01
