@@ -21,7 +21,7 @@ from tdml.errors import SettingError
 from tdml.lab.laboratory import Seeded
 from tdml.lab.recorded import Blocks, RecordedFleet, record
 from tdml.round.engine import Engine
-from tdml.round.played import Round
+from tdml.round.result import Round
 from tdml.run.prepare import prepare
 from tdml.trust.commitment import BLOCK
 

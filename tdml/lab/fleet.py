@@ -12,8 +12,8 @@ from tdml.data.source import Source
 from tdml.errors import one_line, running_on
 from tdml.members.placement import exchanges
 from tdml.node.devices import machine_kind
+from tdml.node.in_process import InProcessPipeline
 from tdml.node.node import Node
-from tdml.node.replica import InProcess
 from tdml.node.stage import Stage
 from tdml.node.trace import Opening
 from tdml.protocol.identity import Identity
@@ -45,7 +45,7 @@ class LocalReplica:
         self.index, self.kind, self.loaded = index, machine_kind(_HOST), -1
         self.steps_done = 0  # nobody asks for it: nobody is late
         self.nodes, self.names = list(nodes), tuple(node.name for node in nodes)
-        self._together = InProcess(nodes)
+        self._pipeline = InProcessPipeline(nodes)
         self.whole = True  # whether they can do something together: not where one has failed
 
     def load(
@@ -64,7 +64,7 @@ class LocalReplica:
         return sum(flat.nbytes for flat in weights)
 
     def train(self, order: TrainOrder, late: Callable[[], str | None]) -> TrainReport:
-        return self._do(lambda: self._together.train(order))[-1]
+        return self._do(lambda: self._pipeline.train(order))[-1]
 
     def commit(self, order: TrainOrder) -> list[Commitment]:
         return self._do(lambda: [node.commit(order.round) for node in self.nodes])
@@ -82,13 +82,13 @@ class LocalReplica:
         return [self._do(node.open, [node.name]) for node in self.nodes]
 
     def repeat(self, order: RepeatOrder) -> list[Repetition]:
-        return self._do(lambda: self._together.repeat(order))
+        return self._do(lambda: self._pipeline.repeat(order))
 
     def shown(self, stage: int) -> Shown:
         return self.nodes[stage].shown()
 
     def evaluate(self, order: EvaluateOrder, columns: int) -> list[Evaluation]:
-        return self._do(lambda: self._together.evaluate(order))
+        return self._do(lambda: self._pipeline.evaluate(order))
 
     def _do(self, work: Callable[[], _T], alone: Sequence[str] = ()) -> _T:
         """What a node raises, whatever it is, loses the replica, as it does where nodes are

@@ -22,8 +22,8 @@ from tdml.protocol.names import node_names
 from tdml.round.checkpoint import to_keep
 from tdml.round.engine import Engine
 from tdml.round.job import Job
-from tdml.round.played import Round
 from tdml.round.recorder import Recorder
+from tdml.round.result import Round
 from tdml.round.rollback import why_back
 from tdml.run.prepare import prepare
 from tdml.tasks.objective import make_task

@@ -11,7 +11,7 @@ from tdml.lab.grids import CLEAN, Case
 from tdml.lab.laboratory import Laboratory
 from tdml.lab.models import LANGUAGE
 from tdml.lab.yardsticks import NAMES
-from tdml.round.played import Round
+from tdml.round.result import Round
 from tdml.trust.numbers import ALPHA, LIMIT
 
 _EVERY = 5  # rounds between two measurements of the accuracy that are kept

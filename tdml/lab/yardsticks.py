@@ -10,7 +10,7 @@ from tdml.round.engine import Engine
 from tdml.round.fleet import Fleet
 from tdml.round.gather import Gathered, stream_blocks
 from tdml.round.job import Job
-from tdml.round.start import Record
+from tdml.round.record import Record
 from tdml.trust.judgement import Judgement
 from tdml.trust.screen import screen
 

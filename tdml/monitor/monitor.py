@@ -11,7 +11,7 @@ from tdml.monitor.best import Best
 from tdml.monitor.run_folder import BEST_MODEL, RunFolder, read_metrics, reading
 from tdml.monitor.tensorboard import TensorBoard
 from tdml.monitor.terminal import Terminal
-from tdml.round.played import Round
+from tdml.round.result import Round
 from tdml.settings.schema import Config
 
 _UNKNOWN = {"test_accuracy": None, "test_loss": None}  # where no round was done

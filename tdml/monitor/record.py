@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from tdml.round.played import Round
+from tdml.round.result import Round
 from tdml.trust.judgement import LOST, Judgement
 
 MARKS = {"honest": "✓", "suspicious": "?", "malicious": "✗", LOST: "–"}

@@ -14,7 +14,7 @@ from tdml.common.files import replace_file
 from tdml.errors import SettingError, one_line, refusing
 from tdml.monitor.record import line_of
 from tdml.round.checkpoint import rounds_in
-from tdml.round.played import Round
+from tdml.round.result import Round
 from tdml.settings.checks import check
 from tdml.settings.file import differing, flat, from_yaml, to_yaml
 from tdml.settings.schema import Config

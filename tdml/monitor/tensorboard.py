@@ -11,7 +11,7 @@ from torch.utils.tensorboard.summary import hparams
 from tdml.errors import one_line
 from tdml.monitor.figures import rank_scatter
 from tdml.monitor.record import headline, line_of, ranked
-from tdml.round.played import Round
+from tdml.round.result import Round
 from tdml.settings.schema import Config
 
 if TYPE_CHECKING:

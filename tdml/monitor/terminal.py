@@ -18,7 +18,7 @@ from rich.text import Text
 from tdml.monitor.record import MARKS, NOT_FORMED, form_of, headline, line_of
 from tdml.monitor.run_folder import BEST_MODEL
 from tdml.round.clock import PHASES
-from tdml.round.played import Round
+from tdml.round.result import Round
 
 _COLOURS = {"honest": "green", "suspicious": "yellow", "malicious": "bold red", "lost": "magenta"}
 _SHORT = {"broadcast": "send", "cross_check": "check", "aggregate": "mean", "evaluate": "test"}

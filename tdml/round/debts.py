@@ -23,7 +23,7 @@ from tdml.common.merkle import root
 from tdml.protocol.orders import Commitment
 from tdml.round.fleet import Fleet, Replica
 from tdml.round.gather import Gathered
-from tdml.round.start import RoundStart
+from tdml.round.round_start import RoundStart
 
 _KEPT_ROUNDS = 4  # for which weights are kept, also in checkpoints: each is a whole model
 

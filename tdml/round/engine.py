@@ -28,9 +28,10 @@ from tdml.round.inner_states import InnerStates
 from tdml.round.job import Job
 from tdml.round.judge import Judge, Judged
 from tdml.round.outer import outer_optimizer
-from tdml.round.played import Round
+from tdml.round.record import Record
 from tdml.round.reports import false_figures
-from tdml.round.start import Record, RoundStart
+from tdml.round.result import Round
+from tdml.round.round_start import RoundStart
 from tdml.trust.fold import fold
 from tdml.trust.judgement import Judgement, Proof, lost
 
@@ -135,8 +136,7 @@ class Engine:
     def train(self, start: RoundStart) -> tuple[dict[int, Trained], Redone]:
         """Have all formed replicas take their local steps and commit to the result, which shows it
         to nobody yet. Those that fail or are late lose the round; those that owe an earlier round's
-        work do that again instead. Returns, by replica, losses and commitments of this round, and
-        commitments to rounds that were done again."""
+        work do that again instead. Returns, by replica, what both have committed to."""
         self.training = self.fleet.ready(range(self.job.config.topology.most))
         names = {replica.index: replica.names for replica in self.training}
         owing, collector = self.judge.collector.due(self.training), self.judge.collector

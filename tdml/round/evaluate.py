@@ -16,7 +16,7 @@ from tdml.round.false_evaluation import Evaluated
 from tdml.round.fleet import Fleet, Replica
 from tdml.round.gather import Gathered
 from tdml.round.job import Job
-from tdml.round.start import RoundStart
+from tdml.round.round_start import RoundStart
 from tdml.round.vectors import hold_all
 from tdml.trust.judgement import Judgement
 

@@ -20,7 +20,7 @@ from tdml.models.layout import Layout
 from tdml.protocol.orders import UPDATE, Commitment, Trained
 from tdml.round.fleet import Fleet
 from tdml.round.job import Job
-from tdml.round.start import RoundStart
+from tdml.round.round_start import RoundStart
 from tdml.trust.commitment import block_span, commitment, is_plain
 from tdml.trust.fold import StageSums, empty, fold_stage
 from tdml.trust.judgement import Proof

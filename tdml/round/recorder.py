@@ -16,7 +16,7 @@ from tdml.protocol.identity import Identity
 from tdml.protocol.orders import Commitment
 from tdml.protocol.statement import canonical
 from tdml.rewards.accounts import Accounts
-from tdml.round.played import Round
+from tdml.round.result import Round
 from tdml.round.settlement import Settlement
 from tdml.trust.judgement import Audited, Judgement
 

@@ -10,7 +10,7 @@ from tdml.node.trace import Opening
 from tdml.protocol.orders import RepeatOrder, Repetition, new_nonce, state_before
 from tdml.round.fleet import Replica
 from tdml.round.job import Job
-from tdml.round.start import RoundStart
+from tdml.round.round_start import RoundStart
 from tdml.round.vectors import Vector, relay
 
 

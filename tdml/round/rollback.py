@@ -10,7 +10,7 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 
-from tdml.round.played import Round
+from tdml.round.result import Round
 from tdml.trust.numbers import ALPHA, RANDOM_SHARE
 
 

@@ -12,7 +12,7 @@ from tdml.round.copies import Copies
 from tdml.round.evaluator import Evaluator
 from tdml.round.fleet import Fleet, Replica
 from tdml.round.job import Job
-from tdml.round.kinds import Kinds
+from tdml.round.machine_kinds import MachineKinds
 from tdml.round.referee import CannotRead, Recomputation, Referee
 from tdml.round.repeat import Window, repeat
 from tdml.round.settlement import Dispute, Settlement
@@ -50,7 +50,7 @@ class Settler:
         self.fleet, self.job, self._keep = fleet, job, keep
         copies = Copies(job)
         self.referee, self.evaluator = Referee(job, copies), Evaluator(job, copies)
-        self.kinds = Kinds(self.referee)
+        self.kinds = MachineKinds(self.referee)
 
     def settle(
         self,

@@ -16,7 +16,7 @@ from tdml.monitor.record import line_of
 from tdml.round.checkpoint import Checkpoint, Return
 from tdml.round.engine import Engine
 from tdml.round.job import Job
-from tdml.round.played import Round
+from tdml.round.result import Round
 from tdml.round.rollback import tainted_rounds, why_back
 from tdml.run.keeping import Keeping
 from tdml.run.muster import Muster

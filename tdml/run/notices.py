@@ -7,7 +7,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from tdml.data.faults import faults_of, in_words
 from tdml.round.job import Job
-from tdml.round.played import Round
+from tdml.round.result import Round
 from tdml.run.untaken import untaken
 from tdml.settings.schema import Topology
 from tdml.trust.judgement import UNCHECKED

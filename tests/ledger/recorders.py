@@ -13,8 +13,8 @@ from tdml.ledger.reader import read
 from tdml.protocol.identity import Identity
 from tdml.protocol.orders import Commitment
 from tdml.rewards.accounts import book_of
-from tdml.round.played import Round
 from tdml.round.recorder import Recorder
+from tdml.round.result import Round
 from tdml.trust.judgement import Judgement
 from tests.ledger.chains import COORDINATOR, JOB, KEYS, PUBLIC, SLOTS, digest
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from tdml import config as settings
 from tdml.monitor.record import line_of
 from tdml.monitor.run_folder import RunFolder, read_metrics
-from tdml.round.played import Round
+from tdml.round.result import Round
 
 CONFIG = settings.load(
     ["sync=nesterov", "train.lr=0.05", "topology.cuts=[3]", "sync.outer_lr=1e-5"]

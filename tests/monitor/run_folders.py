@@ -10,7 +10,7 @@ from tdml.monitor.best import Best
 from tdml.monitor.machine import Machine, note
 from tdml.monitor.monitor import RunEnd, summary
 from tdml.monitor.run_folder import RunFolder, read_metrics
-from tdml.round.played import Round
+from tdml.round.result import Round
 from tdml.settings.schema import Config
 from tdml.trust.judgement import Judgement
 

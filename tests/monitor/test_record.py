@@ -3,7 +3,7 @@ import json
 import pytest
 
 from tdml.monitor.record import finite, form_of, headline, line_of
-from tdml.round.played import Round
+from tdml.round.result import Round
 from tdml.trust.judgement import Judgement, lost
 
 NOT_NUMBERS = [float("nan"), float("inf"), -float("inf")]

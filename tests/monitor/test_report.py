@@ -10,7 +10,7 @@ import pytest
 from tdml.errors import SettingError
 from tdml.monitor.record import line_of
 from tdml.monitor.report import write_report
-from tdml.round.played import Round
+from tdml.round.result import Round
 from tdml.trust.judgement import Judgement
 
 _LINE = {

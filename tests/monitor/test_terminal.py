@@ -8,7 +8,7 @@ from rich.console import Console
 
 from tdml.monitor.terminal import Terminal, closing_lines
 from tdml.round.clock import PHASES
-from tdml.round.played import Round
+from tdml.round.result import Round
 from tdml.trust.judgement import Judgement, lost
 from tests.monitor.test_record import played
 

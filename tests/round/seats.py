@@ -1,7 +1,7 @@
 """Nodes of a laboratory that are put in the place of honest ones."""
 
 from tdml.lab.laboratory import Laboratory
-from tdml.round.played import Round
+from tdml.round.result import Round
 
 
 def sit(laboratory: Laboratory, name: str, kind: type, **attributes: object) -> None:

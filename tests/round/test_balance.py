@@ -9,7 +9,7 @@ from tdml.node.node import Node
 from tdml.node.trace import Opening
 from tdml.protocol.orders import Commitment
 from tdml.round.balance import Balance
-from tdml.round.played import Round
+from tdml.round.result import Round
 from tests.round import liars
 from tests.round.seats import sit
 

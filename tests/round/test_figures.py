@@ -7,7 +7,7 @@ import torch
 
 from tdml.lab.laboratory import Laboratory
 from tdml.node.node import Node
-from tdml.round.played import Round
+from tdml.round.result import Round
 from tests.round.seats import sit
 from tests.slow import slow_but
 

@@ -10,8 +10,8 @@ from tdml.lab.laboratory import Laboratory
 from tdml.node.lockstep import predict
 from tdml.node.node import Node
 from tdml.protocol.orders import UPDATE, ReplicaLost
-from tdml.round.played import Round
 from tdml.round.reports import _outlying, _reports_to_look_at
+from tdml.round.result import Round
 from tdml.trust.work import gains
 from tests.round.seats import sit
 

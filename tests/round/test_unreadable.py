@@ -8,7 +8,7 @@ from tdml.data import digits
 from tdml.lab.laboratory import Laboratory
 from tdml.node.node import Node
 from tdml.round import evidence
-from tdml.round.played import Round
+from tdml.round.result import Round
 from tdml.run.notices import notices
 from tests.round import unhelpful
 from tests.round.seats import sit

@@ -7,7 +7,7 @@ import pytest
 from tdml.lab.laboratory import Laboratory
 from tdml.models import whole
 from tdml.round.checkpoint import Checkpoint
-from tdml.round.played import Round
+from tdml.round.result import Round
 from tdml.round.rollback import Contributions
 from tdml.run.coordinator import Coordinator
 from tests.cluster.fleets import make_fleet

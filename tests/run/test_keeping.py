@@ -11,7 +11,7 @@ from tdml.lab.laboratory import Laboratory
 from tdml.monitor.run_folder import BEST_MODEL
 from tdml.round import checkpoint as module
 from tdml.round.checkpoint import Checkpoint, load, path_of, rounds_in
-from tdml.round.played import Round
+from tdml.round.result import Round
 from tdml.run import keeping
 from tdml.run.coordinator import Coordinator
 from tdml.run.keeping import Keeping

@@ -7,7 +7,7 @@ from torch import nn
 from tdml import config as settings
 from tdml.data.source import load_source
 from tdml.round.job import Job
-from tdml.round.played import Round
+from tdml.round.result import Round
 from tdml.run.notices import notices
 from tdml.run.prepare import prepare
 from tdml.trust.judgement import lost

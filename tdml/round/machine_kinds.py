@@ -12,7 +12,7 @@ from tdml.trust.tolerance import Tolerance
 _SMALL = torch.finfo(torch.float32).max ** 0.25  # products of some such numbers are finite
 
 
-class Kinds:
+class MachineKinds:
     """How far the results of other kinds of machines may differ from the coordinator's, and which
     kinds do not even repeat their own."""
 

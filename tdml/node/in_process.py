@@ -1,5 +1,5 @@
-"""A whole replica in one process: its stages compute one after the other. Results are bit for bit
-those of a pipeline."""
+"""The pipeline of a replica all of whose nodes are in one process: its stages compute one after the
+other. The results are bit for bit those of a pipeline of processes."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ from tdml.protocol.orders import (
 )
 
 
-class InProcess:
+class InProcessPipeline:
     """The nodes of one replica, by stage."""
 
     def __init__(self, nodes: Sequence[Node]) -> None:
@@ -23,7 +23,7 @@ class InProcess:
         self._stages = [node.stage for node in nodes]
 
     def train(self, order: TrainOrder) -> list[TrainReport]:
-        """Take a round's steps; the reports by stage."""
+        """Take a round's steps. Returns the reports by stage."""
         steps = min(node.planned(order) for node in self.nodes)
         losses = self._take([node.training(order, steps) for node in self.nodes])
         if order.bounds:
@@ -31,13 +31,13 @@ class InProcess:
         return [node.trained(losses) for node in self.nodes]
 
     def repeat(self, order: RepeatOrder) -> list[Repetition]:
-        """Repeat steps; the results by stage."""
+        """Repeat steps. Returns the results by stage."""
         self._take([node.repeating(order) for node in self.nodes])
         self._agree()
         return [node.repeated() for node in self.nodes]
 
     def evaluate(self, order: EvaluateOrder) -> list[Evaluation]:
-        """Evaluate; the results by stage."""
+        """Take the batches of an evaluation. Returns the results by stage."""
         for batches in zip(*(node.evaluating(order) for node in self.nodes), strict=True):
             passing = [batch.passing for batch in batches]
             lockstep.predict(self._stages, batches[0].inputs, batches[-1].observe, passing)

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 
@@ -31,17 +30,3 @@ class RoundStart:
     def draw(self, *purpose: str) -> torch.Generator:
         """The generator of the round's draws for one purpose: independent of all others'."""
         return torch.Generator().manual_seed(derive(self.secret, *purpose))
-
-
-class Record(Protocol):
-    """The round's view of the ledger: secrets for its draws, and a place for evidence. A round that
-    is taken back is played again, with another secret."""
-
-    def secret(self, round_number: int) -> int:
-        """The seed of all draws of a round that nobody may foresee."""
-
-    def play(self, round_number: int) -> str:
-        """The id of this play of the round: the hash of its secret, in hex."""
-
-    def keep(self, exhibit: dict[str, torch.Tensor]) -> dict[str, str]:
-        """Keep the evidence of a conviction. Returns the digests of its files, by name."""
