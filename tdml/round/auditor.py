@@ -11,10 +11,9 @@ from tdml.round.audits import Audits
 from tdml.round.fleet import Fleet, Replica
 from tdml.round.gather import Gathered
 from tdml.round.job import Job
+from tdml.round.look import Finding, Look
 from tdml.round.openings import false_answer
-from tdml.round.referee import CannotRead
 from tdml.round.repeat import Window, repeat, window_of
-from tdml.round.settlement import Settlement
 from tdml.round.settler import LOOK_COST, Keep, Settler
 from tdml.round.signatures import Signers
 from tdml.round.traces import open_traces, silent_nodes
@@ -25,7 +24,6 @@ from tdml.trust.numbers import LOOK
 
 NoStart = DigestMismatch | ReplicaLost  # the owner did not show the state that a window starts from
 Answer = list[Repetition] | NoStart
-Look = Settlement | DigestMismatch | CannotRead | None  # what came of one; None: nothing is wrong
 
 
 class Auditor:
@@ -235,55 +233,53 @@ class Auditor:
         before = audits.of(owner.index).validators.get(window.number)
         drawn = asking_order(window, same_kind(self._fleet, gathered, owner, draw), audits)
         others = [validator for validator in drawn if validator.index != before]
+        look = self._take_look(window, draw, audits, alone=not others)
+        if look is None:
+            audits.left_open(window, "audit: it did not repeat its work")
+            return
+        # others have found it, whose word counts
+        stands = audits.is_clean(window) and owner.index in on_majority_kind(self._fleet, gathered)
+        match look.finding:
+            case Finding.RIGHT:
+                audits.looked_right(window)
+            case Finding.LIE:
+                assert look.settlement is not None
+                audits.settlements.append(look.settlement)
+                audits.proofs += look.settlement.proofs
+                audits.found_lied(window, None)
+            case Finding.UNSETTLED if others:
+                self._repeat_by_others(window, others, audits)
+            case Finding.UNSETTLED:
+                if self._job.config.topology.most > 1:  # it owes this round until it is found right
+                    audits.silent |= set(owner.names)
+                audits.left_open(window, look.why)
+            case Finding.UNREADABLE:
+                audits.notes.append(look.why)
+                if before is None:  # nor has anybody else repeated it
+                    audits.left_open(window, f"audit: {look.why}")
+            case Finding.DRAWS_DIFFER if stands:
+                pass
+            case Finding.DRAWS_DIFFER | Finding.UNKNOWN:
+                audits.leave_unknown(window)
+
+    def _take_look(
+        self, window: Window, draw: torch.Generator, audits: Audits, alone: bool
+    ) -> Look | None:
+        """Have the owner show a step to the coordinator; None if it does not answer. If it is
+        `alone`, nobody else can repeat the window."""
+        owner = window.owner
         silent = set(owner.names)  # any of them, unless it is known who
 
         def look(shows: Replica) -> Look:
             try:
-                return self.settler.look(replace(window, owner=shows), draw, alone=not others)
-            except (DigestMismatch, CannotRead) as error:
-                return error
+                return self.settler.look(replace(window, owner=shows), draw, alone)
             except ReplicaLost as loss:
                 silent.intersection_update(silent_nodes(loss, owner.names))
                 raise
 
-        results = self._fleet.each(look, self._formed(owner, window))
-        if owner.index not in results:
-            audits.silent |= silent
-            audits.left_open(window, "audit: it did not repeat its work")
-            return
-        result = results[owner.index]
-        # others have found it, whose word counts
-        stands = audits.is_clean(window) and owner.index in on_majority_kind(self._fleet, gathered)
-        if isinstance(result, CannotRead):
-            audits.notes.append(str(result))
-            if before is None:  # nor has anybody else repeated it
-                audits.left_open(window, f"audit: {result}")
-        elif not (stands and isinstance(result, Settlement) and result.draws_differ):
-            self._note_look(window, result, others, audits)
-
-    def _note_look(
-        self,
-        window: Window,
-        result: Settlement | DigestMismatch | None,
-        others: Sequence[Replica],
-        audits: Audits,
-    ) -> None:
-        """Note the result of a look; `others` can repeat the window."""
-        if result is None:
-            audits.looked_right(window)
-        elif isinstance(result, Settlement) and result.proofs:
-            audits.settlements.append(result)
-            audits.proofs += result.proofs
-            audits.found_lied(window, None)
-        elif isinstance(result, Settlement) and not result.unsettled:
-            audits.leave_unknown(window)
-        elif others:
-            self._repeat_by_others(window, others, audits)
-        else:
-            if self._job.config.topology.most > 1:  # it owes this round until it is found right
-                audits.silent |= set(window.owner.names)
-            why = result.unsettled if isinstance(result, Settlement) else f"audit: {result}"
-            audits.left_open(window, why)
+        taken = self._fleet.each(look, self._formed(owner, window)).get(owner.index)
+        audits.silent |= set() if taken else silent
+        return taken
 
     def _repeat_by_others(self, window: Window, others: Sequence[Replica], audits: Audits) -> None:
         """Have one replica after the other repeat a window that the coordinator has not found

@@ -20,8 +20,6 @@ class Settlement:
     unsettled: str = ""  # why nobody is proven to lie
     place: str = ""  # where the transcripts part, in words
     unsure: bool = False  # a party was found wrong, but what is found does not repeat itself
-    # nobody can tell: the model draws random numbers, which differ between kinds of machines
-    draws_differ: bool = False
     # the evidence of a conviction: the digests of files, by name
     artifacts: Mapping[str, str] = field(default_factory=dict)
 
@@ -60,13 +58,9 @@ class Dispute:
         found = replace(self._nothing, proofs=tuple(proofs), place=place)
         return replace(found, artifacts=artifacts or {})
 
-    def leave_open(
-        self, reason: str, place: str = "", unsure: bool = False, draws_differ: bool = False
-    ) -> Settlement:
+    def leave_open(self, reason: str, place: str = "", unsure: bool = False) -> Settlement:
         """The settlement by which nobody is proven to lie, for a reason."""
-        return replace(
-            self._nothing, unsettled=reason, place=place, unsure=unsure, draws_differ=draws_differ
-        )
+        return replace(self._nothing, unsettled=reason, place=place, unsure=unsure)
 
     @property
     def _nothing(self) -> Settlement:

@@ -12,6 +12,7 @@ from tdml.round.copies import Copies
 from tdml.round.evaluator import Evaluator
 from tdml.round.fleet import Fleet, Replica
 from tdml.round.job import Job
+from tdml.round.look import Finding, Look
 from tdml.round.machine_kinds import MachineKinds
 from tdml.round.referee import CannotRead, Recomputation, Referee
 from tdml.round.repeat import Window, repeat
@@ -23,6 +24,7 @@ from tdml.round.transcripts import (
     committed,
     common_ground,
     repeat_by_step,
+    step_end,
     transcript_of,
     window_items,
 )
@@ -94,7 +96,7 @@ class Settler:
                 raise
         return settled
 
-    def look(self, window: Window, draw: torch.Generator, alone: bool) -> Settlement | None:
+    def look(self, window: Window, draw: torch.Generator, alone: bool) -> Look:
         """Have the coordinator look itself at one step of one stage, which nobody can foresee: at
         what the stage sends, and at the state that the step leads to, or the round's update.
 
@@ -102,32 +104,32 @@ class Settler:
             alone: nobody else can repeat the window. Else a look convicts nobody: what it finds is
                 settled with the others.
 
-        Returns:
-            None if nothing is wrong. A settlement that is open without a reason, if two kinds of
-            machines may differ so.
-
         Raises:
             ReplicaLost: the owner does not answer.
-            DigestMismatch: it shows something else than it has told before. That also happens to
-                the honest, where code does not repeat itself.
-            CannotRead: the coordinator cannot read the samples.
         """
         owner, told = window.owner, committed(self.job, window)
         dispute = Dispute(window, {owner.index: owner}, [told], alone)
         try:
             own = self._by_step(window, owner)
+            return self._look(replace(dispute, transcripts=[told, own]), own, draw)
         except Lied as lie:
-            return dispute.convict(lie.proofs)
-        dispute = replace(dispute, transcripts=[told, own])
-        if parted := first_differences(dispute.transcripts, window_items(self.job, window)):
-            return self._decide(dispute, parted[0])
-        steps, stages = len(window.order.batches), len(owner.names)
-        place = int(torch.randint(steps * stages, (), generator=draw))
-        return self._look_at(
-            dispute, own, _item_to_look_at(window, place // stages, place % stages)
-        )
+            return Look.settled(dispute.convict(lie.proofs))
+        except DigestMismatch as error:  # as of the honest, where code does not repeat itself
+            return Look(Finding.UNSETTLED, f"audit: {error}")
+        except CannotRead as error:
+            return Look(Finding.UNREADABLE, str(error))
 
-    def _look_at(self, dispute: Dispute, own: Transcript, ends: Item) -> Settlement | None:
+    def _look(self, dispute: Dispute, own: Transcript, draw: torch.Generator) -> Look:
+        """Look at a step that is drawn, of those that the owner has repeated as it had told; or at
+        the first that it has not."""
+        window, items = dispute.window, window_items(self.job, dispute.window)
+        if parted := first_differences(dispute.transcripts, items):
+            return Look.settled(self._decide(dispute, parted[0]))
+        steps, stages = len(window.order.batches), len(window.owner.names)
+        place = int(torch.randint(steps * stages, (), generator=draw))
+        return self._look_at(dispute, own, step_end(window, place // stages, place % stages))
+
+    def _look_at(self, dispute: Dispute, own: Transcript, ends: Item) -> Look:
         """Look at the step of a stage that ends with an item: see `look`. What the stage sends is
         checked, too: liars at both ends of a channel have states that follow from a false
         message."""
@@ -139,12 +141,13 @@ class Settler:
                 recomputed, own.digests[item], owner.kind, recomputed.shown.value
             )
             if right is False:
-                return self._conclude(dispute, recomputed, [owner.index])
+                return Look.settled(self._conclude(dispute, recomputed, [owner.index]))
             unknown += [recomputed] if right is None else []
         if unknown:
-            return dispute.leave_open("", draws_differ=all(each.drew for each in unknown))
+            drew = all(each.drew for each in unknown)
+            return Look(Finding.DRAWS_DIFFER if drew else Finding.UNKNOWN)
         self.kinds.confirmed.add((owner.kind, ends.stage))
-        return None
+        return Look(Finding.RIGHT)
 
     def _sent_in(self, ends: Item) -> list[Item]:
         """The messages that the stage of an item sends in the same step."""
@@ -290,10 +293,3 @@ class Settler:
         text = what.get(item.channel) or str(self.job.channels[item.channel])
         order = window.order
         return f"{text} after step {order.first + item.step} of replica {order.replica}"
-
-
-def _item_to_look_at(window: Window, step: int, stage: int) -> Item:
-    """The item that a look at a step checks: the state after it, or after the round's last step the
-    update, for no later step would contradict a lie there."""
-    ends = window.order.last and step == len(window.order.batches) - 1
-    return Item(step, stage, END if ends else STATE)

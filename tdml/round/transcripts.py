@@ -42,6 +42,13 @@ def window_items(job: Job, window: Window) -> Iterator[Item]:
     return items(len(window.order.batches), senders, stages, window.order.last)
 
 
+def step_end(window: Window, step: int, stage: int) -> Item:
+    """The item to which a stage's step leads: the state after it, or after the round's last step
+    the update, for no later step would contradict a lie there."""
+    ends = window.order.last and step == len(window.order.batches) - 1
+    return Item(step, stage, END if ends else STATE)
+
+
 def committed(job: Job, window: Window) -> Transcript:
     """The owner's transcript, to which it has committed: its message logs, and what the window
     leads to."""
@@ -112,4 +119,4 @@ def _sent(channels: Sequence[Channel], logs: Sequence[torch.Tensor]) -> dict[Ite
 
 def _end(window: Window, stage: int) -> Item:
     """The item to which a stage's part of the window leads."""
-    return Item(len(window.order.batches) - 1, stage, END if window.order.last else STATE)
+    return step_end(window, len(window.order.batches) - 1, stage)
