@@ -83,7 +83,7 @@ def cost_of_records(job: Job) -> float:
     spent: dict[bool, list[float]] = {True: [], False: []}
     for turn in range(2 * _TRAINED + 1):
         keeps = turn % 2 == 0
-        bounds = job.bounds(job.steps[0]) if keeps else ()
+        bounds = job.window_bounds(job.steps[0]) if keeps else ()
         start = time.process_time()
         replica.train(TrainOrder(1, job.longest, job.batches(0, 1), "", bounds, ()), lambda: None)
         if turn:  # the first warms up

@@ -21,6 +21,7 @@ from tdml import config as settings
 from tdml.bench import alone, hardware, json_file
 from tdml.bench.alone import Taken
 from tdml.bench.plain_loop import device_of
+from tdml.common.seeds import derive
 from tdml.data.reader import BatchReader
 from tdml.data.source import load_source
 from tdml.errors import SettingError
@@ -118,7 +119,8 @@ def compare(job: Job, optimizer: str, arithmetic: str, device: torch.device) -> 
         before = [part.weights() for part in compared]
         inputs, labels = reader.training_batch(1, 0, number, batch)
         assert inputs is not None and labels is not None
-        step = alone.SeedAndRate(job.seed("kinds", number), schedule.rate(1, number, job.longest))
+        seed = derive(job.config.seed, "kinds", number)
+        step = alone.SeedAndRate(seed, schedule.rate(1, number, job.longest))
         taken = alone.take(ours, inputs, labels, job.config.microbatches, step)
         for index, part in enumerate(compared):
             with _tf32(_ARITHMETICS[arithmetic].tf32):

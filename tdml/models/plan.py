@@ -41,6 +41,10 @@ class Plan:
         interleaved schedule."""
         return range(stage, self.parts, stages)
 
+    def stage_shares(self, stages: int) -> list[int]:
+        """The stages' shares of a replica's computation, in millionths."""
+        return [sum(self.shares[part] for part in self.parts_of(s, stages)) for s in range(stages)]
+
     def check_crossing(self, part: int, value: torch.Tensor) -> None:
         """
         Args:

@@ -96,7 +96,7 @@ class Collector:
         )
         gathered = Gathered(start, {index: commitments}, {index: replica.names}, [index, *others])
         self._fleet.each(partial(_load, debt), self._fleet.ready(others))
-        audits, windows = Audits(), {index: range(self._job.windows_of(debt.steps))}
+        audits, windows = Audits(), {index: range(self._job.window_count(debt.steps))}
         self._auditor.audit(gathered, windows, draw, audits)
         return audits
 
@@ -105,7 +105,7 @@ class Collector:
         no longer."""
         audited = audits.of(replica.index)
         seen = {*audited.clean, *audited.looked, *audited.unknown}
-        if audited.unsettled or len(seen) < self._job.windows_of(debt.steps):
+        if audited.unsettled or len(seen) < self._job.window_count(debt.steps):
             return audited.unsettled or f"its work of round {debt.round} was false"
         self._debts.drop(self._debts.who_owes(replica, debt.round))
         return f"it has shown its work of round {debt.round}, and counts from the next round on"

@@ -95,10 +95,11 @@ def cross_check(
     """
     number, steps = gathered.start.number, gathered.start.steps
     sizes = [job.samples(steps[index]) for index in candidates]
-    count = samples_that_pay(sizes, job.distinct(number, candidates), passes)
+    batches = {index: job.batches(index, number) for index in candidates}
+    different = min((len(each.unique()) for each in batches.values()), default=0)
+    count = samples_that_pay(sizes, different, passes)
     if not count:
         return NOT_CHECKED
-    batches = {index: job.batches(index, number) for index in candidates}
     samples = {}
     for index in candidates:
         with suppress(SettingError):  # samples that cannot be read test nobody

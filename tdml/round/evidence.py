@@ -80,7 +80,7 @@ def takes_all_steps(job: Job, gathered: Gathered, index: int) -> bool:
 
 def window_steps(job: Job, gathered: Gathered, index: int) -> tuple[int, ...]:
     """How many steps each window of a replica's round has."""
-    bounds = job.bounds(gathered.start.steps[index])
+    bounds = job.window_bounds(gathered.start.steps[index])
     return tuple(b - a for a, b in itertools.pairwise(bounds))
 
 

@@ -123,7 +123,7 @@ def _fold(fleet: Fleet, job: Job, gathered: Gathered, indices: Sequence[int]) ->
     """Fold all blocks of some replicas' updates. False if a replica has dropped out on the way: the
     caller begins again without it."""
     gathered.replicas, gathered.sums = list(indices), [empty(len(indices)) for _ in job.layouts]
-    keeps = job.keeps_updates(len(indices))
+    keeps = _may_keep(job, len(indices))
     if not indices:
         return True
     for (stage, number), blocks in stream_blocks(fleet, job, gathered, indices):
@@ -143,6 +143,12 @@ def _fold(fleet: Fleet, job: Job, gathered: Gathered, indices: Sequence[int]) ->
             gathered.kept[stage, number] = blocks
         del rows, blocks  # before the next come
     return True
+
+
+def _may_keep(job: Job, replicas: int) -> bool:
+    """Whether the updates of so many replicas may be kept until their mean is taken."""
+    numbers = replicas * sum(layout.size for layout in job.layouts)
+    return numbers * torch.float32.itemsize <= job.config.gather.memory * 2**20
 
 
 def _fetch(fleet: Fleet, indices: Sequence[int], place: BlockPlace) -> Blocks:

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from tdml.common.seeds import derive
 from tdml.data import source as data
 from tdml.data.left_out import LeftOut
 from tdml.data.order import assigned_batches, augmentation_seed
@@ -57,11 +56,16 @@ class Job:
         """Whether any work is repeated in this job."""
         return self.windows > 0 and not self.problem
 
-    def keeps_updates(self, replicas: int) -> bool:
-        """Whether the coordinator keeps the updates of so many replicas until it takes their
-        mean."""
-        numbers = replicas * sum(layout.size for layout in self.layouts)
-        return numbers * torch.float32.itemsize <= self.config.gather.memory * 2**20
+    def initial_model(self) -> nn.Module:
+        """The model as it was at first: a new one."""
+        return whole.initial_model(self.config.model, self.config.seed)
+
+    def write_weights(self, flats: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Put the stages' flat vectors into the model and return its state dict."""
+        whole.write(self.model, self.layouts, flats)
+        return self.model.state_dict()
+
+    # What a replica does in a round
 
     def batches(self, replica: int, round_number: int) -> torch.Tensor:
         """The samples that a replica trains on in a round, if it takes all of its steps: (steps,
@@ -78,23 +82,18 @@ class Job:
             self.left_out.replaced(assigned, self.shares[replica], round_number)
         )
 
-    def seed(self, *purpose: int | str) -> int:
-        """A seed for one purpose in this job."""
-        return derive(self.config.seed, *purpose)
-
     def augmentation(self, round_number: int, replica: int, step: int) -> int:
         """The seed of whatever a data set draws at random for one batch."""
         return augmentation_seed(self.config.seed, round_number, replica, step)
 
-    def distinct(self, round_number: int, replicas: Sequence[int]) -> int:
-        """How many different samples each of the replicas was assigned in a round, at least."""
-        return min(
-            (len(self.batches(replica, round_number).unique()) for replica in replicas), default=0
-        )
-
     def samples(self, steps: int) -> int:
         """How many samples a replica trains on in so many steps: its weight in the average."""
         return steps * self.config.train.effective_batch_size
+
+    @property
+    def longest(self) -> int:
+        """The most steps that any replica takes in a round."""
+        return max(self.steps)
 
     def train_order(
         self,
@@ -106,8 +105,23 @@ class Job:
     ) -> TrainOrder:
         """The order to take the first steps of a replica's round, with optimizers that go on from
         the states with the digests `inner`, by stage."""
-        batches = self.batches(replica, round_number)[:steps]
-        return TrainOrder(round_number, self.longest, batches, nonce, self.bounds(steps), inner)
+        batches, bounds = self.batches(replica, round_number)[:steps], self.window_bounds(steps)
+        return TrainOrder(round_number, self.longest, batches, nonce, bounds, inner)
+
+    def window_bounds(self, steps: int) -> tuple[int, ...]:
+        """Where the windows of a round of so many steps begin and end; empty without audits."""
+        return window_bounds(steps, self.windows) if self.windows else ()
+
+    def window_count(self, steps: int) -> int:
+        """How many windows a round of so many steps has."""
+        return len(self.window_bounds(steps)) - 1
+
+    # Sizes, by stage
+
+    @property
+    def parameters(self) -> list[int]:
+        """How many of each stage's numbers are parameters; buffers follow."""
+        return [layout.parameters for layout in self.layouts]
 
     def blocks_of_update(self, stage: int) -> int:
         """How many blocks a stage's update has."""
@@ -122,42 +136,6 @@ class Job:
     def inner_size(self, stage: int) -> int:
         """The size of the state that a stage's optimizer goes on from; 0 if it is not kept."""
         return self.states[stage].inner.size if self.config.sync.keeps_inner_state else 0
-
-    @property
-    def longest(self) -> int:
-        """The most steps that any replica takes in a round."""
-        return max(self.steps)
-
-    @property
-    def shares_of_work(self) -> list[int]:
-        """The stages' shares of a replica's computation, in millionths."""
-        stages = self.config.topology.stages
-        return [
-            sum(self.plan.shares[part] for part in self.plan.parts_of(s, stages))
-            for s in range(stages)
-        ]
-
-    def bounds(self, steps: int) -> tuple[int, ...]:
-        """Where the windows of a round of so many steps begin and end; empty without audits."""
-        return window_bounds(steps, self.windows) if self.windows else ()
-
-    def windows_of(self, steps: int) -> int:
-        """How many windows such a round has."""
-        return len(self.bounds(steps)) - 1
-
-    @property
-    def parameters(self) -> list[int]:
-        """How many of each stage's numbers are parameters; buffers follow."""
-        return [layout.parameters for layout in self.layouts]
-
-    def initial_model(self) -> nn.Module:
-        """The model as it was at first: a new one."""
-        return whole.initial_model(self.config.model, self.config.seed)
-
-    def write_weights(self, flats: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Put the stages' flat vectors into the model and return its state dict."""
-        whole.write(self.model, self.layouts, flats)
-        return self.model.state_dict()
 
 
 def how_shared(config: Config) -> str:

@@ -83,7 +83,7 @@ def is_log(log: object, steps: int, channels: Sequence[Channel], stage: int) -> 
 
 def _holds(job: Job, steps: int, stage: int, commitment: Commitment, opening: Opening) -> bool:
     """Whether a trace is the one that was committed to, and ends with the update."""
-    windows = job.windows_of(steps)
+    windows = job.window_count(steps)
     formed = (
         len(opening.states) == windows and len(opening.signatures) == job.config.topology.stages
     )

@@ -57,7 +57,7 @@ def window_of(
     job: Job, start: RoundStart, owner: Replica, number: int, openings: Sequence[Opening]
 ) -> Window:
     """One window of a replica's round, with the order to repeat it."""
-    bounds = job.bounds(start.steps[owner.index])
+    bounds = job.window_bounds(start.steps[owner.index])
     first, stop = bounds[number : number + 2]
     order = RepeatOrder(
         start.number,

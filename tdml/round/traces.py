@@ -40,7 +40,7 @@ def open_traces(
         proofs = false_traces(job, signers, purpose, steps, commitments, result, inner)
         audits.proofs += proofs
         if proofs:
-            windows = range(job.windows_of(steps))
+            windows = range(job.window_count(steps))
             audits.by_replica[index] = replace(before, lied=tuple(windows))
         else:
             sound[index] = result

@@ -154,7 +154,7 @@ def terms_of(config: Config, job: Job, identity: Identity) -> dict:
         "replicas": config.topology.most, "stages": config.topology.stages,
         "policy": config.rewards.policy, "pool": config.rewards.pool, "stake": config.rewards.stake,
         "audit_chance": RANDOM_SHARE * config.trust.budget if job.audits else 0.0,
-        "shares": job.shares_of_work,
+        "shares": job.plan.stage_shares(config.topology.stages),
         "samples": [job.samples(steps) for steps in job.steps],
     }  # fmt: skip
     return terms | {"stake": stake_of(terms)}

@@ -55,4 +55,5 @@ def test_records_are_those_of_a_round_of_the_job(monkeypatch: pytest.MonkeyPatch
     assert all(torch.equal(order.batches, job.batches(0, 1)) for order in orders)
     assert len(orders[0].batches) == 1437 // 3 // 32
     bounds = [order.bounds for order in orders]
-    assert bounds == [job.bounds(14), (), job.bounds(14), (), job.bounds(14), (), job.bounds(14)]
+    windows = job.window_bounds(14)
+    assert bounds == [windows, (), windows, (), windows, (), windows]

@@ -45,7 +45,7 @@ def test_what_the_coordinator_does_not_find_is_still_owed_whoever_has_found_it()
     [_, replica, _] = laboratory.fleet.muster()
     debt = Debt(1, 1, 6, 0, "", "", "", (key,), [])
     debts.owing = {key: debt}
-    clean = Audited(clean=tuple(range(laboratory.job.windows_of(6))))
+    clean = Audited(clean=tuple(range(laboratory.job.window_count(6))))
     left_open = replace(clean, unsettled="why")
     assert collector._settled(replica, debt, Audits(by_replica={1: left_open})) == "why"
     assert debts.owing == {key: debt}

@@ -19,7 +19,7 @@ _STEPS, _WINDOWS = 6, 3
 _SIGNERS = Signers("job", 0, ("r0.s0", "r0.s1", "r0.s2"), ("", "", ""))
 _JOB = SimpleNamespace(
     channels=_CHANNELS,
-    windows_of=lambda steps: {_STEPS: _WINDOWS}[steps],
+    window_count=lambda steps: {_STEPS: _WINDOWS}[steps],
     config=SimpleNamespace(topology=SimpleNamespace(stages=3)),
 )
 _BLOCKS = ("a" * 64,)
