@@ -1,10 +1,14 @@
 """Every rank starts here, under torchrun or forked by `tdml train`, and becomes coordinator, worker
 or spare."""
 
+import sys
+
+if __name__ == "__main__" and not sys.flags.safe_path:
+    del sys.path[0]  # the current folder, whose files are seen later: `config.see_own_classes`
+
 import argparse
 import os
 import signal
-import sys
 
 from tdml.common.environment import fix_environment
 from tdml.run.interruption import Interruption, end_with_parent
@@ -32,6 +36,7 @@ def main(arguments: list[str]) -> int:
     watch_warnings(shown=os.environ.get("LOCAL_RANK", "0") == "0")
     try:
         _check_variables()
+        settings.see_own_classes()
         config = settings.load(_overrides(arguments))
         settings.check_world(config.topology, int(os.environ["WORLD_SIZE"]), bool(config.resume))
     except SettingError as error:

@@ -1,9 +1,13 @@
 """The `tdml` command."""
 
+import sys
+
+if __name__ == "__main__" and not sys.flags.safe_path:
+    del sys.path[0]  # the current folder, whose files are seen later: `config.see_own_classes`
+
 import argparse
 import os
 import signal
-import sys
 from pathlib import Path
 
 from tdml import __version__

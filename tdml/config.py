@@ -1,5 +1,6 @@
 """How the settings are composed: `conf/`, and what the command line has instead."""
 
+import os
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -18,11 +19,17 @@ from omegaconf.errors import OmegaConfBaseException
 from tdml.errors import SettingError, one_line
 from tdml.settings.checks import check
 from tdml.settings.explain import explain
+from tdml.settings.extras import check_not_hidden
 from tdml.settings.overrides import SEARCH_PATH, as_typed, check_overrides, open_targets
 from tdml.settings.schema import Config, Topology
 
 # of the group `train`: names, or a `_target_` with its own arguments
 _TARGETS = ("optimizer", "schedule")
+# libraries that every job imports, some only after the user's files can be seen
+_LATE = (
+    "fsspec", "matplotlib", "numba", "numpy", "safetensors", "scipy", "sklearn", "tensorboard",
+    "torch", "torchvision",
+)  # fmt: skip
 # what reading a file of settings may raise; the last one of a file whose defaults name it
 _OF_FILES = (yaml.YAMLError, UnicodeDecodeError, RecursionError)
 # by setting, the choice of another one without which nothing reads it
@@ -40,8 +47,10 @@ def load(overrides: Sequence[str]) -> Config:
 
     Raises:
         SettingError: an override that cannot be parsed, an unknown setting or choice, a wrong type
-            or a value that cannot work.
+            or a value that cannot work; or a file of the user's has a library's name.
     """
+    for name in _LATE:
+        check_not_hidden(name)
     GlobalHydra.instance().clear()
     try:
         check_overrides(overrides, _groups())
@@ -88,9 +97,11 @@ def config_dir() -> Path:
 
 
 def see_own_classes() -> None:
-    """The user's, in the current folder, as `python -m` has it. Not for commands that look at
+    """The user's, in the current folder, but for what is called as a module of Python's: of a
+    random.py there all that is imported from then on would fail. Not for commands that look at
     others' folders."""
-    sys.path.insert(0, str(Path.cwd()))
+    library = os.path.dirname(os.__file__)
+    sys.path[:0] = [library, os.path.join(library, "lib-dynload"), ""]
 
 
 def _check_somebody_attacks(config: Config, overrides: Sequence[str]) -> None:
