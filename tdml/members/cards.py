@@ -54,6 +54,14 @@ class Card(_Signed):
     rank: Annotated[int, msgspec.Meta(ge=1)] | None = None
     visit: _Word = ""  # of this process alone
 
+    @property
+    def work(self) -> str:
+        """What its work follows from, beside settings: a line for each, with its name. What form
+        samples have, in words of any length, their inputs say too."""
+        held = {} if self.data is None else asdict(replace(self.data, form=""))
+        lines = (f"data.{name} {value}" for name, value in held.items() if value != "")
+        return "\n".join([self.code, *lines])
+
     def _text(self, *context: str) -> bytes:
         return canonical(["tdml card", *context, asdict(replace(self, signature=""))])
 

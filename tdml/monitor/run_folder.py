@@ -83,16 +83,18 @@ class RunFolder:
         replace_file(self.path / "config.yaml", to_yaml(config))
 
     def compare_code(self, code: str) -> list[str]:
-        """Note in `changed` what the run to resume was played with other code of. Returns the names
-        of these modules, packages and files.
+        """Note in `changed` what the run to resume was played with other code or data of. Returns
+        the names of these modules, packages and files, and of what the data hold.
 
         Args:
-            code: what the job's work depends on, as `tdml.settings.code.code_of` has it.
+            code: what the job's work depends on, as a card's `work` has it.
         """
         before = self._code.read_text() if self._goes_on and self._code.exists() else code
         names = differing(before, code)
         both = [dict(line.split(" ", 1) for line in c.splitlines()) for c in (before, code)]
-        self.changed |= {f"code of {name}": [each.get(name) for each in both] for name in names}
+        for name in names:
+            key = name if name.startswith("data.") else f"code of {name}"
+            self.changed[key] = [each.get(name) for each in both]
         return names
 
     def write_code(self, code: str) -> None:

@@ -53,8 +53,8 @@ if TYPE_CHECKING:
     from tdml.monitor.monitor import Monitor
 
 _OTHER_CODE = (
-    "going on with other code than before ({}): the rounds so far cannot be repeated with it, and "
-    "the ledger says so"
+    "going on with other code or data than before ({}): the rounds so far cannot be repeated with "
+    "it, and the ledger says so"
 )
 
 
@@ -145,14 +145,14 @@ def _get_ready(config: Config, rendezvous: Rendezvous, terminal: Terminal) -> _C
     guard = Guard(obey=None)
     guard.install()
     caller = Caller(identity, sessions.at, roster.keys, METHODS, guard.refusals)
-    code = sessions.admission.own.code
-    if other := folder.compare_code(code):
+    work = sessions.admission.own.work
+    if other := folder.compare_code(work):
         terminal.say(_OTHER_CODE.format(", ".join(other)), "yellow")
     recorder = start_recorder(
         run, complete, terms, caller, roster, checkpoint, stood, folder.changed
     )
     folder.write_settings(complete)
-    folder.write_code(code)
+    folder.write_code(work)
     folder.write_facts(source.train)
     # of what was banned right before the coordinator died only the ban list knows
     banned = banned_keys(written) | bans.of(this_job)

@@ -82,6 +82,10 @@ def test_a_run_that_goes_on_with_other_code_says_so_and_owes_no_former_round(pat
     assert other.changed == {"code of mine": ["2b", "3c"], "code of more": [None, "4d"]}
     assert other.changes_work
     del other
+    grown = RunFolder(config(path, resume=True))
+    assert grown.compare_code("tdml 1a\nmine 2b\ndata.test_samples 9") == ["data.test_samples"]
+    assert (grown.changed, grown.changes_work) == ({"data.test_samples": [None, "9"]}, True)
+    del grown
     fresh = RunFolder(config(path, resume=False))
     assert fresh.compare_code("tdml 9f") == []
 
