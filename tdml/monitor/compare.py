@@ -29,7 +29,7 @@ def write_comparison(runs: Sequence[Path], folder: Path) -> Path:
     Raises:
         SettingError: one of `runs` is not a run, or is damaged, or the folder cannot be written.
     """
-    histories = read_all(runs)
+    histories = read_all([run for run in runs if not _is_earlier_page(run, folder)] or runs)
     with reading(f"one of {', '.join(map(str, runs))}"):
         figures = draw_figures(histories)
         text = _page(histories, figures)
@@ -42,6 +42,11 @@ def write_comparison(runs: Sequence[Path], folder: Path) -> Path:
     except OSError as error:
         raise SettingError(f"--out {folder} cannot be written: {one_line(error)}") from error
     return page
+
+
+def _is_earlier_page(run: Path, folder: Path) -> bool:
+    """Whether it is no run, but what a comparison has left before: runs/* names that, too."""
+    return run.resolve() == folder.resolve() and not (run / "config.yaml").exists()
 
 
 def draw_figures(histories: Sequence[History]) -> dict[str, str]:

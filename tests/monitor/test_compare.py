@@ -183,6 +183,15 @@ def test_labels_do_not_cover_each_other(count: int, tmp_path: Path) -> None:
         assert all(low.y1 <= high.y0 + 0.5 for low, high in pairwise(boxes))
 
 
+def test_the_folder_of_an_earlier_comparison_is_no_run(tmp_path: Path, monkeypatch) -> None:
+    """`tdml report --compare runs/*`, the second time."""
+    monkeypatch.chdir(tmp_path)
+    run = leave_run(tmp_path / "runs" / "net", accuracies=[0.5])
+    for _ in range(2):
+        assert cli.run(["report", "--compare", *map(str, (tmp_path / "runs").iterdir())]) == 0
+    assert write_comparison([run, run], run).read_text().count("<tr>") == 3
+
+
 @pytest.mark.parametrize("bad", ["nowhere", "folder"])
 def test_what_is_no_run_is_one_line(bad: str, runs: list[Path], tmp_path: Path, capsys) -> None:
     (tmp_path / "folder").mkdir()
