@@ -61,7 +61,7 @@ def text(
     """
     encode, vocabulary, columns = _tokenizer(tokenizer)
     parts: list[list[np.ndarray]] = [[], []]
-    for written in written_in(path):
+    for written in written_in(path, tokenizer):
         cut = round((1 - held_out) * len(written))
         for part, piece in zip(parts, (written[:cut], written[cut:]), strict=True):
             part.append(encode(piece))
@@ -108,9 +108,10 @@ def _tokenizer(name: str) -> tuple[Callable[[str], np.ndarray], int, str]:
     )
 
 
-def written_in(path: str | Sequence[str] | None) -> list[str]:
-    """The text of every file that `text` reads. Raises as it does."""
-    return _topics() if path is None else _read(path)
+def written_in(path: str | Sequence[str] | None, tokenizer: str | Path) -> list[str]:
+    """The text of every file that `text` reads: a tokenizer that lies in a folder of text is none
+    of it. Raises as it does."""
+    return _topics() if path is None else _read(path, Path(tokenizer).resolve())
 
 
 def _topics() -> list[str]:
@@ -119,7 +120,7 @@ def _topics() -> list[str]:
     return ["\n".join(topics[name] for name in sorted(topics))]
 
 
-def _read(path: str | Sequence[str]) -> list[str]:
+def _read(path: str | Sequence[str], tokenizer: Path) -> list[str]:
     files: list[Path] = []
     for name in [path] if isinstance(path, str) else path:
         place = Path(name)
@@ -128,7 +129,9 @@ def _read(path: str | Sequence[str]) -> list[str]:
             raise SettingError(
                 f"data.path={name} ({place.resolve()}) {found}: give a file or folder of text"
             )
-        inside = _files_in(place) if place.is_dir() else [place]
+        inside = [place]
+        if place.is_dir():
+            inside = [file for file in _files_in(place) if file.resolve() != tokenizer]
         if not inside:
             raise SettingError(
                 f"data.path={name} is an empty folder: give a file or folder of text"

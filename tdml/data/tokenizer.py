@@ -45,7 +45,7 @@ def train_tokenizer(paths: Sequence[str], vocabulary: int, out: Path) -> int:
         initial_alphabet=parts.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(written_in(list(paths) or None), trainer)
+    tokenizer.train_from_iterator(written_in(list(paths) or None, out), trainer)
     out.parent.mkdir(parents=True, exist_ok=True)
     replace_file(out, tokenizer.to_str(pretty=True) + "\n")
     return tokenizer.get_vocab_size()

@@ -132,7 +132,11 @@ def test_links_are_read_as_what_they_lead_to(tmp_path):
     (tmp_path / "text" / "one").symlink_to("../else/c")
     (tmp_path / "linked").symlink_to("text")
     read = ["a" * 10, "b" * 10, "c" * 10, "c" * 10]
-    assert written_in(str(tmp_path / "text")) == written_in(str(tmp_path / "linked")) == read
+    assert (
+        written_in(str(tmp_path / "text"), "bytes")
+        == written_in(str(tmp_path / "linked"), "bytes")
+        == read
+    )
 
 
 @pytest.mark.parametrize(
@@ -144,12 +148,12 @@ def test_links_that_lead_nowhere_are_the_users_mistake(leads_to, message, tmp_pa
     (tmp_path / "text" / "a").write_text("a" * 100)
     (tmp_path / "text" / "link").symlink_to(leads_to)
     with pytest.raises(SettingError, match=message):
-        written_in(str(tmp_path))
+        written_in(str(tmp_path), "bytes")
 
 
 def test_a_mark_at_the_beginning_of_a_file_is_no_text(tmp_path):
     (tmp_path / "a").write_bytes(b"\xef\xbb\xbfgr\xc3\xb6\xc3\x9fe")
-    assert written_in(str(tmp_path)) == ["größe"]
+    assert written_in(str(tmp_path), "bytes") == ["größe"]
 
 
 @pytest.mark.parametrize(

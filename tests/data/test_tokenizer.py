@@ -7,6 +7,7 @@ import pytest
 
 from tdml import cli
 from tdml.data.source import load
+from tdml.data.text import text
 from tdml.tasks import Language
 
 
@@ -48,6 +49,23 @@ def test_of_little_text_little_is_learnt(tmp_path, capsys):
     (tmp_path / "text").write_text("ab")
     assert tokenized(tmp_path / "x.json", tmp_path / "text") == 0
     assert capsys.readouterr().out.endswith("model.vocabulary=259\n")
+
+
+def test_one_that_lies_in_the_folder_of_the_text_is_no_text(tmp_path, monkeypatch):
+    """Else it would be trained on, and the next tokenizer learnt from it."""
+    pytest.importorskip("tokenizers", reason="needs pip install 'tdml[hf]'")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "a").write_text("the cat sat on the mat " * 40)
+    out = tmp_path / "text" / "tokenizer.json"
+    learnt = []
+    for _ in range(2):
+        assert tokenized("text/tokenizer.json", "text") == 0
+        learnt.append(out.read_text())
+    assert learnt[0] == learnt[1]
+    train, _ = text("text", str(out), 8, 0.2)
+    other = out.rename(tmp_path / "tokenizer.json")
+    assert len(train) == len(text("text", str(other), 8, 0.2)[0])
 
 
 def test_an_earlier_one_is_replaced_and_nothing_else(tmp_path, capsys):
