@@ -76,6 +76,7 @@ def load(overrides: Sequence[str]) -> Config:
     except (*_OF_FILES, HydraException, OmegaConfBaseException) as error:
         raise SettingError(explain(error, _names())) from error
     assert isinstance(config, Config)
+    config.run_dir = os.path.expanduser(config.run_dir)  # which a shell does not, behind run_dir=
     _check_somebody_attacks(config, overrides)
     check(config)
     given = {override.lstrip("+").partition("=")[0]: override for override in overrides}

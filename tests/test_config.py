@@ -50,6 +50,12 @@ def test_the_run_folder_has_the_jobs_name():
     assert settings.load(["name=mine"]).run_dir == "runs/mine"
 
 
+def test_the_run_folder_may_be_in_the_users_home(monkeypatch):
+    """A folder named ~ beside the user's files is one that nobody dares to remove."""
+    monkeypatch.setenv("HOME", "/home/ada")
+    assert settings.load(["run_dir='~/runs/${name}'", "name=x"]).run_dir == "/home/ada/runs/x"
+
+
 @pytest.mark.parametrize(
     ("batch_size", "stages", "microbatches"),
     [(32, 2, 2), (32, 3, 4), (32, 1, 1), (30, 4, 5), (7, 2, 7), (2, 3, 2)],
