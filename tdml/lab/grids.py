@@ -180,31 +180,17 @@ def _absent(case: Case) -> Case:
 
 def _quick() -> Iterator[Case]:
     yield _absent(_late())
-    for steps, kind in product((1, 10), (("iid", 0.5), ("dirichlet", 0.1))):
-        yield _base(steps=steps, partition=kind[0], alpha=kind[1])
+    for steps, kind in product((1, 10), _KINDS):
+        yield _base(steps=steps, **kind)
     for attack in attack_names():
         yield _late(attack=attack)
 
 
 def _bar(setting: str = "digits-mlp") -> Iterator[Case]:
     for replicas, steps, kind, seed in product((3, 4, 8, 16), (1, 10, None), _KINDS, range(3)):
-        yield _base(
-            setting=setting,
-            replicas=replicas,
-            steps=steps,
-            partition=kind[0],
-            alpha=kind[1],
-            seed=seed,
-        )
+        yield _base(setting=setting, replicas=replicas, steps=steps, seed=seed, **kind)
     for steps, attackers, kind, seed in product((1, 10), (2, 3), _KINDS, range(3)):
-        shared = _late(
-            setting=setting,
-            steps=steps,
-            attackers=attackers,
-            partition=kind[0],
-            alpha=kind[1],
-            seed=seed,
-        )
+        shared = _late(setting=setting, attackers=attackers, steps=steps, seed=seed, **kind)
         yield _absent(shared)
         yield from (replace(shared, attack=attack) for attack in attack_names(setting))
 
@@ -213,7 +199,7 @@ def _clean() -> Iterator[Case]:
     """Clean runs beside the plain mean's, of short rounds and of such in which the work test pays;
     and what a late backdoor leaves beside those."""
     for setting, kind, seed in product(("digits-mlp", "digits-cnn"), _KINDS, range(3)):
-        shared = _base(setting=setting, partition=kind[0], alpha=kind[1], seed=seed)
+        shared = _base(setting=setting, seed=seed, **kind)
         yield from (shared, replace(shared, defence="none"))
         yield replace(shared, attack="backdoor", attackers=2, from_round=8)
     for defence, seed in product(("tdml", "none"), range(3)):
@@ -274,7 +260,10 @@ def _full() -> Iterator[Case]:
     yield from _yardsticks()
 
 
-_KINDS = (("iid", 0.5), ("dirichlet", 0.1))
+_KINDS: tuple[dict[str, Any], ...] = (  # of shares
+    {"partition": "iid", "alpha": 0.5},
+    {"partition": "dirichlet", "alpha": 0.1},
+)
 GRIDS = {
     "quick": _quick,
     "bar": _bar,
