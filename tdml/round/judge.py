@@ -79,7 +79,7 @@ class Judge:
         if not self._job.audits or self._job.config.trust.budget == 1:
             return NOT_CHECKED
         steps = self._allowance(gathered) / 2 + min(0.0, self.standing.purse.steps)
-        passes = passes_of(max(0.0, steps) * self._job.config.train.effective_batch_size)
+        passes = passes_of(steps * self._job.config.train.effective_batch_size)
         candidates = comparable(self._job, gathered)
         settler, draw = self.auditor.settler, gathered.start.draw("cross-check")
         heard = {
