@@ -14,9 +14,14 @@ class Clock:
         return self.now
 
 
-def test_seconds_add_up_by_phase(monkeypatch):
+@pytest.fixture
+def clock(monkeypatch):
     clock = Clock()
     monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
+def test_seconds_add_up_by_phase(clock):
     watch = Stopwatch()
     for name, seconds in (("broadcast", 1.0), ("train", 2.5), ("broadcast", 0.25)):
         with watch.phase(name):
@@ -32,9 +37,7 @@ def test_seconds_add_up_by_phase(monkeypatch):
     assert list(found) == [*PHASES, "total"]
 
 
-def test_a_phase_that_fails_is_counted(monkeypatch):
-    clock = Clock()
-    monkeypatch.setattr(module, "time", clock)
+def test_a_phase_that_fails_is_counted(clock):
     watch = Stopwatch()
     with pytest.raises(KeyError), watch.phase("train"):
         clock.now += 2
@@ -47,9 +50,7 @@ def test_the_documented_phases():
     assert documented <= set(PHASES)
 
 
-def test_seconds_are_rounded_to_milliseconds(monkeypatch):
-    clock = Clock()
-    monkeypatch.setattr(module, "time", clock)
+def test_seconds_are_rounded_to_milliseconds(clock):
     watch = Stopwatch()
     clock.now += 0.12349
     assert watch.seconds["total"] == 0.123

@@ -10,6 +10,9 @@ from tdml.round.deadline import Deadline, Pace, deadline
 from tests.lab.cases import SMALL
 
 INFINITE = float("inf")
+_JOB = [
+    *SMALL, "topology.replicas=4", "topology.stages=1", "sync.local_steps=3", "trust.budget=1",
+]  # fmt: skip
 
 
 class Clock:
@@ -145,8 +148,7 @@ def test_a_round_waits_for_all_as_long_as_they_have_something_to_do(monkeypatch)
         return deadlines[-1][1]
 
     monkeypatch.setattr("tdml.round.engine.Deadline", noted)
-    job = ["topology.replicas=4", "topology.stages=1", "sync.local_steps=3", "trust.budget=1"]
-    laboratory = Laboratory([*SMALL, *job])
+    laboratory = Laboratory(_JOB)
     laboratory.play(1)
     node = laboratory.fleet.nodes["r2.s0"]
     node.open = lambda: 1 / 0
@@ -163,8 +165,7 @@ def test_a_round_waits_for_all_as_long_as_they_have_something_to_do(monkeypatch)
 
 def test_who_owes_a_round_has_as_long_for_it_as_others_for_theirs(clock, monkeypatch):
     """Once it has the weights of that round: a link may be slow, and who is late twice is gone."""
-    job = ["topology.replicas=4", "topology.stages=1", "sync.local_steps=3", "trust.budget=1"]
-    laboratory = Laboratory([*SMALL, *job])
+    laboratory = Laboratory(_JOB)
     node, load = laboratory.fleet.nodes["r2.s0"], LocalReplica.load
 
     def slow(replica, weights, version, frozen=()):
@@ -181,8 +182,7 @@ def test_who_owes_a_round_has_as_long_for_it_as_others_for_theirs(clock, monkeyp
 def test_who_did_not_get_the_weights_of_the_round_that_it_owes_does_not_train_on_others(
     monkeypatch,
 ):
-    job = ["topology.replicas=4", "topology.stages=1", "sync.local_steps=3", "trust.budget=1"]
-    laboratory = Laboratory([*SMALL, *job])
+    laboratory = Laboratory(_JOB)
     node, load, failed = laboratory.fleet.nodes["r2.s0"], LocalReplica.load, []
 
     def once(replica, weights, version, frozen=()):
