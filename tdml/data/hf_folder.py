@@ -98,7 +98,8 @@ def _columns(rows: Any, inputs: str | int, target: str | int | None) -> Columns:
                 f"{setting}={name} is no column of the data: choose one of "
                 f"{', '.join(rows.column_names)}"
             )
-    return Columns(rows, inputs, target)
+    # a folder keeps how its rows were looked at, such as some columns alone, as torch's tensors
+    return Columns(rows.with_format(None), inputs, target)
 
 
 def _tensor(value: Any, column: str) -> torch.Tensor:

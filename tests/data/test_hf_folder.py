@@ -169,3 +169,19 @@ def test_images_whose_largest_value_nobody_knows_are_refused(mode):
     image = pytest.importorskip("PIL.Image")
     with pytest.raises(TypeError, match=f"its scan is an image of PIL's mode {mode}, .*: convert"):
         _tensor(image.new(mode, (4, 3)), "scan")
+
+
+@pytest.mark.parametrize(
+    "seen", [{"type": "torch", "columns": ["x"]}, {"type": "torch"}, {"type": "pandas"}]
+)
+def test_how_rows_were_looked_at_before_does_not_matter(seen, tmp_path):
+    """A folder keeps what set_format has said."""
+    from PIL import Image
+
+    images = [Image.fromarray(np.full((2, 2, 3), 51 * (i % 5), np.uint8)) for i in range(20)]
+    rows = library().Dataset.from_dict({"x": images, "y": [i % 2 for i in range(20)]})
+    rows.with_format(**seen).save_to_disk(tmp_path / "x")
+    source = loaded(tmp_path / "x", Classification(), inputs="x", target="y")
+    inputs, _ = source.training_batch(range(15), seed=0)
+    assert (inputs.shape, inputs.dtype) == ((15, 3, 2, 2), torch.float32)
+    assert inputs.max() == 0.8
