@@ -98,9 +98,9 @@ def config_dir() -> Path:
 
 
 def see_own_classes() -> None:
-    """The user's, in the current folder, but for what is called as a module of Python's: of a
-    random.py there all that is imported from then on would fail. Not for commands that look at
-    others' folders."""
+    """Let the user's modules in the current folder be imported. Python's own come first: beside a
+    random.py whatever is imported later would fail. Not for commands that look at others'
+    folders."""
     library = os.path.dirname(os.__file__)
     sys.path[:0] = [library, os.path.join(library, "lib-dynload"), ""]
 

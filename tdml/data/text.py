@@ -61,7 +61,8 @@ def text(
     """
     encode, vocabulary, columns = _tokenizer(tokenizer)
     parts: list[list[np.ndarray]] = [[], []]
-    for written in written_in(path, tokenizer):
+    own = None if tokenizer == _BYTES else Path(tokenizer)
+    for written in written_in(path, own):
         cut = round((1 - held_out) * len(written))
         for part, piece in zip(parts, (written[:cut], written[cut:]), strict=True):
             part.append(encode(piece))
@@ -108,10 +109,10 @@ def _tokenizer(name: str) -> tuple[Callable[[str], np.ndarray], int, str]:
     )
 
 
-def written_in(path: str | Sequence[str] | None, tokenizer: str | Path) -> list[str]:
+def written_in(path: str | Sequence[str] | None, tokenizer: Path | None = None) -> list[str]:
     """The text of every file that `text` reads: a tokenizer that lies in a folder of text is none
     of it. Raises as it does."""
-    return _topics() if path is None else _read(path, Path(tokenizer).resolve())
+    return _topics() if path is None else _read(path, tokenizer and tokenizer.resolve())
 
 
 def _topics() -> list[str]:
@@ -120,7 +121,7 @@ def _topics() -> list[str]:
     return ["\n".join(topics[name] for name in sorted(topics))]
 
 
-def _read(path: str | Sequence[str], tokenizer: Path) -> list[str]:
+def _read(path: str | Sequence[str], tokenizer: Path | None) -> list[str]:
     files: list[Path] = []
     for name in [path] if isinstance(path, str) else path:
         place = Path(name)

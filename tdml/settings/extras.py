@@ -15,8 +15,7 @@ def library(name: str, extra: str, what: str) -> ModuleType:
     Raises:
         SettingError: it is not installed, or hidden; `what` needs it.
     """
-    if "" in sys.path:  # the current folder
-        check_not_hidden(name.partition(".")[0])
+    check_not_hidden(name.partition(".")[0])
     try:
         return importlib.import_module(name)
     except ImportError as error:
@@ -27,6 +26,8 @@ def library(name: str, extra: str, what: str) -> ModuleType:
 
 def check_not_hidden(name: str) -> None:
     """Raises SettingError: a file in the current folder would be imported in a library's place."""
+    if "" not in sys.path:  # nothing is imported from the current folder
+        return
     for file in (f"{name}.py", os.path.join(name, "__init__.py")):
         if os.path.isfile(file):
             raise SettingError(

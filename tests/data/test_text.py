@@ -11,7 +11,7 @@ import torch
 
 from tdml.data.contents import contents_of, form_of
 from tdml.data.source import load
-from tdml.data.text import written_in
+from tdml.data.text import text, written_in
 from tdml.errors import SettingError
 from tdml.tasks import Language
 
@@ -132,11 +132,7 @@ def test_links_are_read_as_what_they_lead_to(tmp_path):
     (tmp_path / "text" / "one").symlink_to("../else/c")
     (tmp_path / "linked").symlink_to("text")
     read = ["a" * 10, "b" * 10, "c" * 10, "c" * 10]
-    assert (
-        written_in(str(tmp_path / "text"), "bytes")
-        == written_in(str(tmp_path / "linked"), "bytes")
-        == read
-    )
+    assert written_in(str(tmp_path / "text")) == written_in(str(tmp_path / "linked")) == read
 
 
 @pytest.mark.parametrize(
@@ -148,12 +144,19 @@ def test_links_that_lead_nowhere_are_the_users_mistake(leads_to, message, tmp_pa
     (tmp_path / "text" / "a").write_text("a" * 100)
     (tmp_path / "text" / "link").symlink_to(leads_to)
     with pytest.raises(SettingError, match=message):
-        written_in(str(tmp_path), "bytes")
+        written_in(str(tmp_path))
+
+
+def test_a_file_that_has_the_name_of_the_default_tokenizer_is_text(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bytes").write_text("a" * 100)
+    train, test = text(".", "bytes", 8, 0.2)
+    assert (len(train), len(test)) == (79 // 8, 19 // 8)  # a last token has nothing to predict
 
 
 def test_a_mark_at_the_beginning_of_a_file_is_no_text(tmp_path):
     (tmp_path / "a").write_bytes(b"\xef\xbb\xbfgr\xc3\xb6\xc3\x9fe")
-    assert written_in(str(tmp_path), "bytes") == ["größe"]
+    assert written_in(str(tmp_path)) == ["größe"]
 
 
 @pytest.mark.parametrize(

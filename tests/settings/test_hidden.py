@@ -73,5 +73,6 @@ def test_so_is_that_of_a_library_which_only_some_jobs_need(folder):
 def test_where_the_current_folder_is_not_seen_nothing_is_hidden(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
-    _put(tmp_path, "yaml")
+    _put(tmp_path, "yaml", "torch")
     assert library("yaml", "dev", "this test").YAMLError
+    assert settings.load(["rounds=3"]).rounds == 3
