@@ -26,6 +26,11 @@ def _put(folder: Path, *names: str) -> None:
         (folder / f"{name}.py").write_text("raise RuntimeError('not meant')\n")
 
 
+def _load(name: str) -> settings.Config:
+    """Settings that no other test has had, of which the tests know what they come to."""
+    return settings.load([f"name={name}"])
+
+
 def _found(name: str) -> str:
     spec = PathFinder.find_spec(name)
     assert spec is not None and spec.origin is not None
@@ -60,12 +65,12 @@ def test_a_librarys_name_is_refused_by_the_file_that_has_it(file, folder):
     name = file.removesuffix(".py").partition("/")[0]
     text = rf"^{folder / file} has the name of the library {name}, .*: give it another name"
     with pytest.raises(SettingError, match=text):
-        settings.load(["rounds=1"])
+        _load(f"beside-{name}")
 
 
 def test_so_is_that_of_a_library_which_only_some_jobs_need(folder):
     _put(folder, "datasets")
-    settings.load(["rounds=1"])
+    _load("beside-datasets")
     with pytest.raises(SettingError, match=r"datasets\.py has the name of the library datasets, "):
         library("datasets", "data", "data=hf")
 
@@ -75,4 +80,4 @@ def test_where_the_current_folder_is_not_seen_nothing_is_hidden(tmp_path, monkey
     monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
     _put(tmp_path, "yaml", "torch")
     assert library("yaml", "dev", "this test").YAMLError
-    assert settings.load(["rounds=3"]).rounds == 3
+    assert _load("unseen").name == "unseen"
