@@ -1,6 +1,7 @@
 """A run that goes on with other settings for the rounds to come, keeps its best model, and ends
 early."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -33,8 +34,10 @@ _LATER = [
 @pytest.mark.timeout(170)
 def test_other_settings_for_the_rounds_to_come(tmp_path: Path, capsys) -> None:
     """Without a learning rate no round is better than the third, so the fifth is the last."""
-    run = tmp_path / "run"
-    first = run_job(run, 3, *_JOB, "rounds=3", "monitor.best=true")
+    run, shares = tmp_path / "run", tmp_path / "shares.json"
+    job = [*_JOB, f"data.shares={shares}"]
+    shares.write_text(json.dumps([[*range(0, 1400, 2)], [*range(1, 1400, 2)]]))
+    first = run_job(run, 3, *job, "rounds=3", "monitor.best=true")
     assert first.statuses == [0] * 3, first.output
     best = first.summary["best"]
     assert best["round"] == 3
@@ -44,7 +47,8 @@ def test_other_settings_for_the_rounds_to_come(tmp_path: Path, capsys) -> None:
         == _validated(first.model)
     )
     (run / "model-best.pt").unlink()  # as if it had been cut off before it was written
-    second = run_job(run, 4, *_JOB, *_LATER)
+    shares.write_text(json.dumps([[*range(0, 1000, 2)], [*range(1, 1400, 2)]]))
+    second = run_job(run, 4, *job, *_LATER)
     assert second.statuses == [0] * 4, second.output
     assert [line["round"] for line in second.rounds] == [1, 2, 3, 4, 5]
     assert (
@@ -53,7 +57,10 @@ def test_other_settings_for_the_rounds_to_come(tmp_path: Path, capsys) -> None:
     )
     assert second.summary["best"] == best
     assert same_tensors(torch.load(run / "model-best.pt", weights_only=True), first.model)
+    assert "going on with other code or data than before (data.shares)" in second.output
     [resume] = entries(run, "resume")
+    former, given = resume.body["changed"].pop("data.shares")
+    assert former != given
     assert resume.body["changed"] == {
         "monitor.best": [True, False], "rounds": [3, 9], "topology.spares": [0, 1],
         "train.batch_size": [32, 16], "train.lr": [0.05, 0.0], "train.patience": [None, 2],
@@ -61,7 +68,7 @@ def test_other_settings_for_the_rounds_to_come(tmp_path: Path, capsys) -> None:
     assert "; train.lr 0.05 → 0; train.patience null → 2" in tdml(capsys, "ledger", "show", run)[1]
     assert [entry.body["samples"] for entry in entries(run, "verdict")] == [256] * 6 + [128] * 4
     assert "5 rounds, model.pt is the model of the last" in verify(run, capsys)
-    third = run_job(run, 4, *_JOB, *_LATER)  # it stays over
+    third = run_job(run, 4, *job, *_LATER)  # it stays over
     assert third.statuses == [0] * 4, third.output
     assert third.summary == second.summary
 

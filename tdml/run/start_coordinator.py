@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch.distributed as dist
 
 from tdml.cluster.fleet import RpcFleet
+from tdml.data.shares import digest_of
 from tdml.data.source import load_source
 from tdml.errors import SettingError, fail, one_line
 from tdml.ledger.artifacts import ArtifactStore
@@ -55,6 +56,9 @@ if TYPE_CHECKING:
 _OTHER_CODE = (
     "going on with other code or data than before ({}): the rounds so far cannot be repeated with "
     "it, and the ledger says so"
+)
+_OTHER_DATA = (
+    "what the rounds so far trained on may be held out now: then the model looks better than it is"
 )
 
 
@@ -146,8 +150,12 @@ def _get_ready(config: Config, rendezvous: Rendezvous, terminal: Terminal) -> _C
     guard.install()
     caller = Caller(identity, sessions.at, roster.keys, METHODS, guard.refusals)
     work = sessions.admission.own.work
+    if config.data.get("shares"):  # whose samples a file or a function says, not the settings
+        work += f"\ndata.shares {digest_of(job.shares)}"
     if other := folder.compare_code(work):
         terminal.say(_OTHER_CODE.format(", ".join(other)), "yellow")
+        if any(name.startswith(("data.train", "data.test")) for name in other):
+            terminal.say(_OTHER_DATA, "yellow")
     recorder = start_recorder(
         run, complete, terms, caller, roster, checkpoint, stood, folder.changed
     )

@@ -33,7 +33,7 @@ def explain(error: Exception, known: Sequence[str]) -> str:
         return f"a file of settings cannot be read: {text}"
     if override := getattr(error, "override", None):
         if "=~" in override:
-            return f"{override}: cannot be read: write $HOME for ~"
+            return f"{override}: cannot be read: write the whole path for ~"
         spaces = ", without spaces" if re.match(r"\S+\s+=", override) else ""
         return (
             f"{override}: cannot be read: write key=value{spaces}, an unusual value in two quotes, "

@@ -41,7 +41,7 @@ from tests.settings.configs import refused
         ("name=caf\udce9", "name=caf� is no UTF-8, as all text is here (LC_ALL=C.UTF-8)"),
         ("+experiment=demo", "+experiment=demo: write experiment=demo"),
         ("++model=cnn", "++model=cnn: write model=cnn"),
-        ("run_dir=~/runs", "run_dir=~/runs: cannot be read: write $HOME for ~"),
+        ("run_dir=~/runs", "run_dir=~/runs: cannot be read: write the whole path for ~"),
         (
             "seed=range(1,3)",
             "seed=range(1,3) is several values; for a job with each, loop in the shell over tdml",
