@@ -122,6 +122,10 @@ def own(function):
             "its label 0.5 is no class, which is a whole number from 0: number the classes from 0",
         ),
         (
+            ["task=regression", *own("pairs"), "model=mlp"],
+            "model.features=3072, but a sample has 3 numbers: set model.features=3",
+        ),
+        (
             ["task=regression", *own("pairs"), "model=mlp", "model.features=3"],
             "for targets (2, 1) (see task, model, data): the model returns 10 numbers a sample",
         ),
