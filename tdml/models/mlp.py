@@ -23,7 +23,7 @@ def mlp(num_classes: int, features: int, hidden: int, depth: int) -> nn.Sequenti
 
 
 class _Flatten(nn.Flatten):
-    """Whose samples have so many numbers each: the first setting that another table asks for."""
+    """Flattens samples, and names the setting where they have another number of features."""
 
     def __init__(self, features: int) -> None:
         super().__init__()

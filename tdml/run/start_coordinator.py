@@ -1,6 +1,6 @@
 """The coordinator's life until the rounds begin, and who is told that they have ended."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -57,8 +57,8 @@ _OTHER_CODE = (
     "going on with other code or data than before ({}): the rounds so far cannot be repeated with "
     "it, and the ledger says so"
 )
-_OTHER_DATA = (
-    "what the rounds so far trained on may be held out now: then the model looks better than it is"
+_OTHER_SAMPLES = (
+    "; what they trained on may be held out now: then the model looks better than it is"
 )
 
 
@@ -153,9 +153,7 @@ def _get_ready(config: Config, rendezvous: Rendezvous, terminal: Terminal) -> _C
     if config.data.get("shares"):  # whose samples a file or a function says, not the settings
         work += f"\ndata.shares {digest_of(job.shares)}"
     if other := folder.compare_code(work):
-        terminal.say(_OTHER_CODE.format(", ".join(other)), "yellow")
-        if any(name.startswith(("data.train", "data.test")) for name in other):
-            terminal.say(_OTHER_DATA, "yellow")
+        terminal.say(_warning(other), "yellow")
     recorder = start_recorder(
         run, complete, terms, caller, roster, checkpoint, stood, folder.changed
     )
@@ -167,6 +165,12 @@ def _get_ready(config: Config, rendezvous: Rendezvous, terminal: Terminal) -> _C
     return _CoordinatorSetup(
         complete, folder, checkpoint, job, bans, banned, terms, caller, sessions, admitted, recorder
     )
+
+
+def _warning(others: Sequence[str]) -> str:
+    """What is said of a run that goes on with other code or data: the names of these."""
+    other_samples = any(name.startswith(("data.training_", "data.test_")) for name in others)
+    return _OTHER_CODE.format(", ".join(others)) + _OTHER_SAMPLES * other_samples
 
 
 def _lead(

@@ -6,10 +6,13 @@ from pathlib import Path
 import pytest
 
 from tdml.config import load
+from tdml.data.contents import Contents
 from tdml.errors import SettingError
+from tdml.members.cards import Card
 from tdml.round.checkpoint import save
 from tdml.run.end_coordinator import interrupted
-from tdml.run.start_coordinator import _last_checkpoint
+from tdml.run.start_coordinator import _last_checkpoint, _warning
+from tdml.settings.file import differing
 from tests.round.test_checkpoint import CHECKPOINT
 
 
@@ -25,6 +28,28 @@ def test_a_run_that_has_done_more_rounds_than_it_is_to_have_is_not_resumed(tmp_p
         match=r"^rounds=5, but run_dir=.* has done 14 already: give rounds=14 or more$",
     ):
         _last_checkpoint(load(["rounds=5", "resume=true"]), tmp_path)
+
+
+_CONTENTS = Contents(90, 10, "labels", "test labels", "inputs", "test inputs", "weights")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"training_samples": 95}, True),
+        ({"test_inputs": "others"}, True),
+        ({"training_labels": "others"}, True),
+        ({"sample_weights": "others"}, False),
+        ({}, False),
+    ],
+    ids=str,
+)
+def test_with_other_samples_those_trained_on_may_be_held_out(changes: dict, told: bool) -> None:
+    one = Card("settings", "", _CONTENTS, "mine 1a")
+    other = Card("settings", "", replace(_CONTENTS, **changes), "mine 2b")
+    warning = _warning(differing(one.work, other.work))
+    assert all(name in warning for name in ["mine", *(f"data.{name}" for name in changes)])
+    assert ("may be held out now" in warning) == told
 
 
 def test_an_interrupted_run_says_what_to_do_next() -> None:
